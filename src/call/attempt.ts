@@ -1,0 +1,125 @@
+import type { Attempt, Call, Target } from '../core/call.ts'
+import type { Model, VendorEntry } from '../core/catalog.ts'
+import { GatewayError } from '../core/errors.ts'
+import type { Platform } from '../ports.ts'
+import { vendors } from '../vendors/index.ts'
+import type { Vendor } from '../vendors/vendor.ts'
+import { AttemptFailed, callVendor, type Trying, type VendorAnswer } from './vendor-answer.ts'
+
+/** Tries of one call at most, over all its targets. */
+const attemptLimit = 4
+
+/** A target that answered, and every try until then. */
+export interface Answered {
+  readonly answer: VendorAnswer
+  readonly target: Target
+  readonly vendor: Vendor
+  /** What was asked of the vendor, which may differ from what the caller wants. */
+  readonly streamed: boolean
+  /** Failed tries, then the one that answered; its end is not known yet. */
+  readonly attempts: readonly Attempt[]
+}
+
+/** No target gave an answer. `attempts` tells what was tried. */
+export class NoAnswer extends Error {
+  readonly error: GatewayError
+  readonly attempts: readonly Attempt[]
+  constructor(error: GatewayError, attempts: readonly Attempt[]) {
+    super(error.message, { cause: error })
+    this.name = 'NoAnswer'
+    this.error = error
+    this.attempts = attempts
+  }
+}
+
+/** The caller hung up while we waited. `begun` says whether a vendor had started to answer. */
+export class CallerGone extends Error {
+  readonly attempts: readonly Attempt[]
+  readonly begun: boolean
+  constructor(attempts: readonly Attempt[], begun: boolean) {
+    super('The caller hung up.')
+    this.name = 'CallerGone'
+    this.attempts = attempts
+    this.begun = begun
+  }
+}
+
+export interface AttemptOptions {
+  readonly call: Call
+  readonly model: Model
+  /** Best first. */
+  readonly targets: readonly Target[]
+  /** Ask the vendor for a stream. */
+  readonly stream: boolean
+  /** Registers what to do when the caller hangs up; asked again for each try. */
+  onGone(run: () => void): void
+  isGone(): boolean
+}
+
+/**
+ * Calls the targets in order until one answers with content. A fault of the caller's own request ends the search,
+ * because no other target would take it. Throws NoAnswer or CallerGone.
+ */
+export async function attemptTargets(platform: Platform, options: AttemptOptions): Promise<Answered> {
+  const attempts: Attempt[] = []
+  let last = new GatewayError(
+    'no_target_available',
+    `Model "${options.call.model}" has no vendor that is ready. Try again later.`,
+  )
+  let trying: Trying | undefined
+  options.onGone(() => trying?.abort())
+
+  for (const target of options.targets.slice(0, attemptLimit)) {
+    const reach = reachOf(platform, target)
+    if (!reach) continue
+    const started = { vendor: target.vendor, model: target.model, startedAtMs: platform.clock.now() }
+    const streamed = options.stream || reach.vendor.streamOnly?.(options.call, target) === true
+    trying = start(platform, { ...reach, call: options.call, target, streamed })
+    try {
+      const answer = await trying.answer
+      // From here on the relay decides what a hang-up means.
+      trying = undefined
+      return {
+        answer,
+        target,
+        vendor: reach.vendor,
+        streamed,
+        attempts: [...attempts, { ...started, endedAtMs: started.startedAtMs, status: answer.head.status }],
+      }
+    } catch (caught) {
+      if (!(caught instanceof AttemptFailed)) throw caught
+      const { error, fault } = caught.failure
+      attempts.push({ ...started, endedAtMs: platform.clock.now(), status: caught.status, error: error.code })
+      if (options.isGone()) throw new CallerGone(attempts, trying?.begun === true)
+      if (fault === 'account') platform.log('vendor_account_refused', { vendor: target.vendor, status: caught.status })
+      if (fault === 'caller') throw new NoAnswer(error, attempts)
+      last = error
+    }
+  }
+  throw new NoAnswer(last, attempts)
+}
+
+interface Reach {
+  readonly vendor: Vendor
+  readonly entry: VendorEntry
+  readonly apiKey: string
+}
+
+/** How to reach a target; undefined where its vendor is not live. */
+function reachOf(platform: Platform, target: Target): Reach | undefined {
+  const entry = platform.catalog().vendors.get(target.vendor)
+  const vendor = entry && vendors.get(entry.adapter)
+  const apiKey = entry?.apiKeys[0]
+  return entry && vendor && apiKey !== undefined ? { entry, vendor, apiKey } : undefined
+}
+
+interface Try extends Reach {
+  readonly call: Call
+  readonly target: Target
+  readonly streamed: boolean
+}
+
+function start(platform: Platform, { vendor, entry, apiKey, call, target, streamed }: Try): Trying {
+  const access = { baseUrl: entry.baseUrl, apiKey, connectMs: entry.limits.connectMs }
+  return callVendor(platform, { vendor, request: vendor.request(call, target, access, streamed), limits: entry.limits })
+}

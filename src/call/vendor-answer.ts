@@ -1,0 +1,322 @@
+import type { JsonObject } from '../core/call.ts'
+import { GatewayError } from '../core/errors.ts'
+import { createSseParser, type ServerEvent } from '../core/sse.ts'
+import type { TimeLimits } from '../core/catalog.ts'
+import type { Platform, Receiver, Sending, VendorHead, VendorRequest } from '../ports.ts'
+import type { Piece, Vendor, VendorFailure } from '../vendors/vendor.ts'
+
+/** An error body is read up to here; what lies beyond tells nothing more. */
+const errorBodyLimit = 64 * 1024
+/** One event of a stream. */
+const eventLimit = 4 * 1024 * 1024
+/** Events before the first content that are kept back so that another target may still be tried. */
+const preambleLimit = 256
+
+/** One event of a vendor's stream and what it says. */
+export interface Step {
+  readonly event: ServerEvent
+  readonly piece: Piece
+}
+
+/** Hears the events of a stream, a call per chunk of bytes. After `end` or `fail` nothing more comes. */
+export interface Listener {
+  steps(steps: readonly Step[]): void
+  end(): void
+  fail(error: GatewayError): void
+}
+
+/** A vendor's answer whose status and first content are known. */
+export type VendorAnswer =
+  | { readonly kind: 'body'; readonly head: VendorHead; readonly bytes: Uint8Array }
+  | {
+      readonly kind: 'stream'
+      readonly head: VendorHead
+      /** Hands over what has come so far, and then the rest as it comes. */
+      attach(listener: Listener): void
+      pause(): void
+      resume(): void
+      abort(): void
+    }
+
+/** A target failed before it gave any content. */
+export class AttemptFailed extends Error {
+  readonly failure: VendorFailure
+  readonly status: number
+  constructor(failure: VendorFailure, status: number) {
+    super(failure.error.message, { cause: failure.error })
+    this.name = 'AttemptFailed'
+    this.failure = failure
+    this.status = status
+  }
+}
+
+export interface VendorCall {
+  readonly vendor: Vendor
+  readonly request: VendorRequest
+  readonly limits: TimeLimits
+}
+
+/** A call under way: `answer` settles when the status and the first content are known, or the try has failed. */
+export interface Trying {
+  readonly answer: Promise<VendorAnswer>
+  /** The vendor has sent its status line. */
+  readonly begun: boolean
+  abort(): void
+}
+
+type Tools = Pick<Platform, 'clock' | 'send' | 'settings'>
+
+/** Everything that a call under way remembers. */
+interface State {
+  readonly call: VendorCall
+  readonly answerLimit: number
+  readonly read: (event: ServerEvent) => Piece
+  readonly parser: ReturnType<typeof createSseParser>
+  readonly body: ReturnType<typeof openBody>
+  readonly watch: ReturnType<typeof openWatch>
+  readonly resolve: (answer: VendorAnswer) => void
+  readonly reject: (error: AttemptFailed) => void
+  mode: 'head' | 'error' | 'body' | 'events' | 'over'
+  sending: Sending | undefined
+  head: VendorHead | undefined
+  listener: Listener | undefined
+  /** Steps and the last word that came before the listener. */
+  early: Step[]
+  lastWord: ((listener: Listener) => void) | undefined
+  isCommitted: boolean
+}
+
+/** Sends one request to a vendor and waits for its status and first content, within its time limits. */
+export function callVendor(tools: Tools, call: VendorCall): Trying {
+  const { promise, resolve, reject } = Promise.withResolvers<VendorAnswer>()
+  const state: State = {
+    call,
+    answerLimit: tools.settings.answerLimit,
+    read: call.vendor.reader(),
+    parser: createSseParser(eventLimit),
+    body: openBody(),
+    watch: openWatch(tools.clock, call.limits, (error) => stop(state, error)),
+    resolve,
+    reject,
+    mode: 'head',
+    sending: undefined,
+    head: undefined,
+    listener: undefined,
+    early: [],
+    lastWord: undefined,
+    isCommitted: false,
+  }
+  state.sending = tools.send(call.request, receiverOf(state))
+  return {
+    answer: promise,
+    get begun() {
+      return state.head !== undefined
+    },
+    abort: () => stop(state, new GatewayError('vendor_error', 'The call was given up.')),
+  }
+}
+
+function receiverOf(state: State): Receiver {
+  return {
+    head(head) {
+      if (state.mode === 'over') return
+      state.head = head
+      state.mode = receivedMode(head)
+    },
+    data(chunk) {
+      state.watch.alive()
+      if (state.mode === 'events') readEvents(state, () => state.parser.push(chunk))
+      else if (state.mode !== 'over') collect(state, chunk)
+    },
+    end: () => ended(state),
+    fail: (error) =>
+      broken(state, new GatewayError('vendor_error', 'The connection to the vendor failed.', { cause: error })),
+  }
+}
+
+/** Breaks the connection, and with it the call. */
+function stop(state: State, error: GatewayError): void {
+  if (state.mode === 'over') return
+  state.sending?.abort()
+  broken(state, error)
+}
+
+function over(state: State): void {
+  state.mode = 'over'
+  state.watch.stop()
+}
+
+/** Before the first content it fails the try, after it the stream. */
+function broken(state: State, error: GatewayError): void {
+  if (state.mode === 'over') return
+  over(state)
+  if (state.isCommitted) return tell(state, (listener) => listener.fail(error))
+  state.reject(new AttemptFailed({ error, fault: 'down' }, state.head?.status ?? 0))
+}
+
+/** The listener may not be there yet: the last word waits for it. */
+function tell(state: State, word: (listener: Listener) => void): void {
+  if (state.listener) word(state.listener)
+  else state.lastWord = word
+}
+
+function collect(state: State, chunk: Uint8Array): void {
+  const limit = state.mode === 'error' ? errorBodyLimit : state.answerLimit
+  if (state.body.add(chunk, limit)) return
+  if (state.mode !== 'error')
+    return stop(state, new GatewayError('vendor_error', `The vendor's answer is larger than ${limit} bytes.`))
+  state.sending?.abort()
+  refused(state)
+}
+
+/** The vendor answered with an error status. */
+function refused(state: State): void {
+  if (!state.head || state.mode === 'over') return
+  over(state)
+  state.reject(new AttemptFailed(state.call.vendor.failure(state.head, state.body.bytes()), state.head.status))
+}
+
+function ended(state: State): void {
+  if (state.mode === 'error') return refused(state)
+  if (state.mode === 'events') readEvents(state, () => state.parser.end())
+  const { mode, head } = state
+  if (mode === 'over' || !head) return
+  if (mode === 'events' && !state.isCommitted)
+    return broken(state, new GatewayError('vendor_error', 'The vendor closed the stream before it answered.'))
+  over(state)
+  if (mode === 'events') tell(state, (listener) => listener.end())
+  else state.resolve({ kind: 'body', head, bytes: state.body.bytes() })
+}
+
+function readEvents(state: State, parse: () => readonly ServerEvent[]): void {
+  try {
+    const steps = parse().map((event) => ({ event, piece: state.read(event) }))
+    if (state.listener) return steps.length > 0 ? state.listener.steps(steps) : undefined
+    state.early.push(...steps)
+    if (!state.isCommitted) decide(state)
+  } catch (error) {
+    stop(
+      state,
+      error instanceof GatewayError
+        ? error
+        : new GatewayError('vendor_error', 'The vendor sent a stream that cannot be read.', { cause: error }),
+    )
+  }
+}
+
+/** The first content, or a sign of the end, makes the stream the answer; an error before it fails the try. */
+function decide(state: State): void {
+  for (const { piece } of state.early) {
+    if (piece.error) return stop(state, piece.error)
+    if (piece.content || piece.whole || piece.last) return commit(state)
+  }
+  if (state.early.length >= preambleLimit) commit(state)
+}
+
+function commit(state: State): void {
+  const { head, sending, watch } = state
+  if (!head) return
+  state.isCommitted = true
+  state.resolve({
+    kind: 'stream',
+    head,
+    pause() {
+      watch.pause(true)
+      sending?.pause()
+    },
+    resume() {
+      watch.pause(false)
+      sending?.resume()
+    },
+    abort() {
+      if (state.mode === 'over') return
+      over(state)
+      sending?.abort()
+    },
+    attach(listener) {
+      state.listener = listener
+      const first = state.early
+      state.early = []
+      if (first.length > 0) listener.steps(first)
+      state.lastWord?.(listener)
+    },
+  })
+}
+
+function receivedMode({ status, headers }: VendorHead): 'error' | 'events' | 'body' {
+  if (status < 200 || status >= 300) return 'error'
+  return (headers['content-type'] ?? '').includes('text/event-stream') ? 'events' : 'body'
+}
+
+/** Collects chunks up to a limit; `add` says false for the chunk that goes beyond it, and drops it. */
+function openBody(): { add(chunk: Uint8Array, limit: number): boolean; bytes(): Uint8Array } {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  return {
+    add(chunk, limit) {
+      if (size + chunk.length > limit) return false
+      size += chunk.length
+      chunks.push(chunk)
+      return true
+    },
+    bytes: () => joined(chunks, size),
+  }
+}
+
+/** One array of all chunks; a single chunk is not copied. */
+export function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
+  if (chunks.length === 1 && chunks[0]) return chunks[0]
+  const all = new Uint8Array(size)
+  let at = 0
+  for (const chunk of chunks) {
+    all.set(chunk, at)
+    at += chunk.length
+  }
+  return all
+}
+
+/** The first byte, the silence between two chunks, and the whole, each with its own limit; one timer for all. */
+function openWatch(clock: Platform['clock'], limits: TimeLimits, expired: (error: GatewayError) => void) {
+  const startedAt = clock.now()
+  let lastByteAt: number | undefined
+  let isPaused = false
+  let stop = clock.after(Math.min(limits.firstByteMs, limits.totalMs), look)
+
+  function look(): void {
+    const now = clock.now()
+    // A vendor that we keep from sending is not silent.
+    if (isPaused) lastByteAt = now
+    const silenceMs = lastByteAt === undefined ? limits.firstByteMs : limits.idleMs
+    const silenceEnd = (lastByteAt ?? startedAt) + silenceMs
+    const totalEnd = startedAt + limits.totalMs
+    if (now >= totalEnd)
+      return expired(new GatewayError('vendor_timeout', `The vendor's answer took longer than ${limits.totalMs} ms.`))
+    if (now >= silenceEnd)
+      return expired(new GatewayError('vendor_timeout', `The vendor sent nothing for ${silenceMs} ms.`))
+    stop = clock.after(Math.min(silenceEnd, totalEnd) - now, look)
+  }
+
+  return {
+    alive() {
+      lastByteAt = clock.now()
+    },
+    pause(isOn: boolean) {
+      isPaused = isOn
+      lastByteAt = clock.now()
+    },
+    stop: () => stop(),
+  }
+}
+
+const decoder = new TextDecoder()
+
+/** The JSON object in a vendor's body, or undefined for anything else: HTML, `null`, a list, nothing. */
+export function jsonObject(bytes: Uint8Array): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(decoder.decode(bytes))
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : undefined
+  } catch {
+    // Not JSON: the caller of this function decides what that means.
+    return undefined
+  }
+}

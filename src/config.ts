@@ -1,0 +1,305 @@
+import type { z } from 'zod'
+import { readEnvironment, type Environment, type EnvironmentValues } from './config/environment.ts'
+import { fileSchema, type File } from './config/schema.ts'
+import { printPath, readSource, type Fault, type Path, type Source } from './config/source.ts'
+import type { Model, Policies, VendorEntry } from './core/catalog.ts'
+import type { Nanos } from './core/money.ts'
+import { fullPricePpm, priceSet } from './core/price-set.ts'
+import { unitNames, type PriceSet, type Unit } from './core/price.ts'
+import { addresses, adapterOf } from './vendors/addresses.ts'
+
+/** An account that exists from the first start on. */
+export interface AccountSeed {
+  readonly currency: string
+  readonly startingBalance: Nanos
+  /** 1_000_000 pays the full price. */
+  readonly discountPpm: number
+}
+
+export interface HoldLimits {
+  /** Output tokens that a call's first hold covers. */
+  readonly firstOutputTokens: number
+  /** The most that one hold may set aside at first; absent: no cap. */
+  readonly cap: Nanos | undefined
+  /** From a checkpoint until the reaper may take the hold. */
+  readonly termMs: number
+  readonly checkpointMs: number
+}
+
+/** Everything that an operator decides before the start, frozen. */
+export interface Config extends Readonly<EnvironmentValues['rest']> {
+  readonly server: {
+    readonly host: string
+    /** 0 takes any free port. */
+    readonly port: number
+    readonly bodyLimitBytes: number
+    readonly shutdownGraceMs: number
+  }
+  /** Those that are off are here too, with no keys. */
+  readonly vendors: ReadonlyMap<string, VendorEntry>
+  readonly models: ReadonlyMap<string, Model>
+  readonly accounts: ReadonlyMap<string, AccountSeed>
+  readonly holds: HoldLimits
+}
+
+export interface ConfigInput {
+  readonly text: string
+  /** Where the text came from, for the faults. */
+  readonly path: string
+  readonly env: Environment
+}
+
+/** Every fault of a configuration at once, one per line. No line holds a value of the file or of the environment. */
+export class ConfigError extends Error {
+  readonly faults: readonly string[]
+
+  constructor(path: string, faults: readonly string[]) {
+    super(`${path} cannot be used:\n${faults.join('\n')}`)
+    this.name = 'ConfigError'
+    this.faults = faults
+  }
+}
+
+export { defaultLimits } from './config/schema.ts'
+
+/** Beyond this a list of faults helps nobody. */
+const maxFaults = 100
+export const defaultPolicies: Policies = { unstreamed: 'auto', clientAbort: 'cancel', abortBeforeContent: 'free' }
+/** A local vendor needs no key, but a vendor without one is off. */
+const localKey = 'local'
+
+/** Where the configuration file is. */
+export function configPath(env: Environment): string {
+  return env['TOLLGATE_CONFIG'] || 'config/tollgate.yaml'
+}
+
+/** Reads the file's text and the environment into one frozen Config, or throws ConfigError with all that is wrong. */
+export function readConfig({ text, path, env }: ConfigInput): Config {
+  const source = readSource(text, env)
+  const environment = readEnvironment(env)
+  const raw = withoutEmptySections(source.raw)
+  const parsed = fileSchema.safeParse(raw)
+  const faults = [
+    ...source.faults,
+    ...(parsed.success ? [] : parsed.error.issues.flatMap((issue) => schemaFaults(source, issue))),
+    ...crossFaults(source, raw),
+  ]
+  if (faults.length + environment.faults.length > 0 || !parsed.success) {
+    throw new ConfigError(path, printFaults(path, faults, environment.faults))
+  }
+  return freeze(build(parsed.data, environment.values))
+}
+
+function printFaults(path: string, faults: readonly Fault[], environment: readonly string[]): string[] {
+  const ordered = faults.toSorted((a, b) => a.line - b.line || a.column - b.column)
+  const lines = ordered.map(({ line, column, field, text }) => `${path}:${line}:${column} ${field || 'file'}: ${text}`)
+  const all = [...new Set([...lines, ...environment])]
+  return all.length <= maxFaults ? all : [...all.slice(0, maxFaults), `and ${all.length - maxFaults} more`]
+}
+
+/** `accounts:` with every line below it commented out is null in YAML, and meant as nothing. */
+function withoutEmptySections(raw: unknown): unknown {
+  if (!isMap(raw)) return raw
+  return Object.fromEntries(Object.entries(raw).filter(([, value]) => value !== null))
+}
+
+function schemaFaults(source: Source, issue: z.core.$ZodIssue): Fault[] {
+  if (source.unresolved(issue.path)) return []
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => source.fault([...issue.path, key], issue.message, 'key'))
+  }
+  if (issue.code === 'invalid_key') {
+    return [source.fault(issue.path, issue.issues[0]?.message ?? 'is not a usable name', 'key')]
+  }
+  const missing = valueAt(source.raw, issue.path) === undefined
+  return [source.fault(issue.path, missing ? `is missing; it ${issue.message}` : issue.message)]
+}
+
+/** What no single field can know. Works on the raw values, so that it also finds its faults in a file with others. */
+function crossFaults(source: Source, raw: unknown): Fault[] {
+  const vendors = mapAt(raw, 'vendors')
+  const faults: Fault[] = []
+  const fail = (path: Path, text: string): void => {
+    if (!source.unresolved(path)) faults.push(source.fault(path, text))
+  }
+  checkHolds(mapAt(raw, 'holds'), fail)
+  for (const [id, vendor] of Object.entries(vendors)) if (isMap(vendor)) checkVendor(id, vendor, fail)
+  for (const [name, model] of Object.entries(mapAt(raw, 'models'))) {
+    if (isMap(model)) checkModel(['models', name], model, { vendors: Object.keys(vendors), fail })
+  }
+  return faults
+}
+
+type Fail = (path: Path, text: string) => void
+type RawMap = Readonly<Record<string, unknown>>
+
+/** A replica stops forwarding when its checkpoints fail for most of a term: several must fit into one. */
+function checkHolds({ term_seconds: term = 30, checkpoint_seconds: checkpoint = 2 }: RawMap, fail: Fail): void {
+  if (Number(checkpoint) * 4 > Number(term))
+    fail(['holds', 'checkpoint_seconds'], 'must be at most a quarter of term_seconds')
+}
+
+function checkVendor(id: string, vendor: RawMap, fail: Fail): void {
+  const path = ['vendors', id]
+  const { adapter, base_url: baseUrl } = vendor
+  const address = addresses[adapterOf(id, typeof adapter === 'string' ? adapter : undefined)]
+  if (address === undefined) return
+  if (!address.local && vendor['api_keys'] === undefined)
+    fail([...path, 'api_keys'], 'is missing; it must be a list of keys')
+  if (baseUrl === undefined && adapter === undefined && !Object.hasOwn(addresses, id)) {
+    // Never guessed: the default address would send this vendor's key to another company.
+    fail([...path, 'base_url'], 'is missing; it must be given where no adapter has the name of the vendor')
+  }
+  if (typeof baseUrl !== 'string' || (address.local && baseUrl === address.baseUrl)) return
+  if (address.local || !isAddress(baseUrl)) {
+    const allowed = address.local
+      ? `must be ${address.baseUrl}`
+      : 'must be http:// or https:// with a host, without user, query and fragment'
+    fail([...path, 'base_url'], allowed)
+  }
+}
+
+function isAddress(text: string): boolean {
+  const url = URL.parse(text)
+  if (url === null || !/^https?:$/.test(url.protocol) || url.hostname === '') return false
+  return url.username === '' && url.password === '' && !text.includes('?') && !text.includes('#')
+}
+
+function checkModel(path: Path, model: RawMap, { vendors, fail }: { vendors: readonly string[]; fail: Fail }): void {
+  const { prices, targets } = model
+  if (model['free'] === true && prices !== undefined) fail([...path, 'prices'], 'must be left out where free is true')
+  if (isMap(prices) && model['free'] !== true && isFree(prices)) {
+    fail([...path, 'prices'], 'are all zero; a model that costs nothing must say free: true')
+  }
+  const seen = new Set<string>()
+  for (const [index, target] of (Array.isArray(targets) ? (targets as unknown[]) : []).entries()) {
+    if (!isMap(target) || typeof target['vendor'] !== 'string') continue
+    const at = [...path, 'targets', index]
+    if (!vendors.includes(target['vendor'])) {
+      fail(
+        [...at, 'vendor'],
+        `names no vendor of this file; those are: ${vendors.slice(0, 20).map(printName).join(', ') || 'none'}`,
+      )
+    }
+    const identity = JSON.stringify([target['vendor'], target['model'], target['region']])
+    if (seen.has(identity)) fail(at, 'is the same as a target above it')
+    seen.add(identity)
+  }
+}
+
+const printName = (name: string): string => printPath([name])
+
+function isFree(prices: RawMap): boolean {
+  const given = unitNames.flatMap((unit) => (prices[unit] === undefined ? [] : [prices[unit]]))
+  return given.length > 0 && given.every((price) => /^-?0+(\.0*)?$/.test(String(price)))
+}
+
+function build(file: File, { host, port, rest }: EnvironmentValues): Config {
+  const { server, holds } = file
+  return {
+    server: {
+      host: host ?? server.host,
+      port: port ?? server.port,
+      bodyLimitBytes: server.body_limit_bytes,
+      shutdownGraceMs: server.shutdown_grace_seconds * 1_000,
+    },
+    vendors: mapValues(file.vendors, buildVendor),
+    models: mapValues(file.models, (name, model) => buildModel(name, model, file.defaults.policies)),
+    accounts: mapValues(file.accounts, (_name, account) => ({
+      currency: account.currency,
+      startingBalance: account.starting_balance,
+      discountPpm: fullPricePpm - account.discount_percent,
+    })),
+    holds: {
+      firstOutputTokens: holds.first_output_tokens,
+      cap: holds.cap,
+      termMs: holds.term_seconds * 1_000,
+      checkpointMs: holds.checkpoint_seconds * 1_000,
+    },
+    ...rest,
+  }
+}
+
+function buildVendor(id: string, vendor: File['vendors'][string]): VendorEntry {
+  const adapter = adapterOf(id, vendor.adapter)
+  const address = addresses[adapter]
+  const keys = [...new Set(vendor.api_keys?.filter((key) => key !== ''))]
+  return {
+    id,
+    adapter,
+    baseUrl: (vendor.base_url ?? address?.baseUrl ?? '').replace(/\/+$/, ''),
+    apiKeys: address?.local ? [localKey] : keys,
+    limits: {
+      connectMs: vendor.timeouts.connect_ms,
+      firstByteMs: vendor.timeouts.first_byte_ms,
+      idleMs: vendor.timeouts.idle_ms,
+      totalMs: vendor.timeouts.total_ms,
+    },
+  }
+}
+
+function buildModel(name: string, model: File['models'][string], defaults: File['defaults']['policies']): Model {
+  const prices = model.free ? freePrices() : model.prices && listPrices(model.prices)
+  return {
+    name,
+    targets: model.targets.map(({ vendor, model: vendorModel, region }) => ({
+      vendor,
+      model: vendorModel,
+      ...(region === undefined ? {} : { region }),
+    })),
+    ...(prices === undefined ? {} : { prices }),
+    maxOutputTokens: model.max_output_tokens,
+    policies: {
+      unstreamed: model.policies.unstreamed ?? defaults.unstreamed ?? defaultPolicies.unstreamed,
+      clientAbort: model.policies.client_abort ?? defaults.client_abort ?? defaultPolicies.clientAbort,
+      abortBeforeContent:
+        model.policies.abort_before_content ?? defaults.abort_before_content ?? defaultPolicies.abortBeforeContent,
+    },
+    // A file does not say when a model came; the database does, where there is one.
+    createdAtMs: 0,
+    provisioned: true,
+  }
+}
+
+function listPrices({ currency, ...given }: NonNullable<File['models'][string]['prices']>): PriceSet {
+  const nanos = Object.fromEntries(Object.entries(given).filter(([, price]) => price !== undefined))
+  return priceSet({ currency, nanos, discountPpm: fullPricePpm })
+}
+
+/** Every unit costs nothing: whatever a vendor counts can be charged. */
+function freePrices(): PriceSet {
+  const nanos = Object.fromEntries(unitNames.map((unit) => [unit, 0n])) as Record<Unit, bigint>
+  return priceSet({ currency: 'USD', nanos, discountPpm: fullPricePpm })
+}
+
+function mapValues<From, To>(
+  values: Readonly<Record<string, From>>,
+  build: (name: string, value: From) => To,
+): ReadonlyMap<string, To> {
+  return new Map(Object.entries(values).map(([name, value]) => [name, build(name, value)]))
+}
+
+function isMap(value: unknown): value is RawMap {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function mapAt(raw: unknown, name: string): RawMap {
+  const value = isMap(raw) ? raw[name] : undefined
+  return isMap(value) ? value : {}
+}
+
+function valueAt(raw: unknown, path: Path): unknown {
+  let value = raw
+  for (const segment of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, segment)) return undefined
+    value = (value as Record<PropertyKey, unknown>)[segment]
+  }
+  return value
+}
+
+/** Freezes a value and all that it holds. Maps stay maps: their type does not let anyone write. */
+function freeze<Value>(value: Value): Value {
+  if (typeof value !== 'object' || value === null) return value
+  for (const inner of value instanceof Map ? value.values() : Object.values(value)) freeze(inner)
+  return Object.freeze(value)
+}

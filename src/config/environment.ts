@@ -1,0 +1,52 @@
+/** Variables by name; those that are not set are absent. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** What the environment alone can say, and what it says over the file. */
+export interface EnvironmentValues {
+  readonly host: string | undefined
+  readonly port: number | undefined
+  readonly rest: {
+    readonly dataDir: string
+    readonly masterKey: string | undefined
+    readonly managementKey: string | undefined
+    /** What keys are hashed with. */
+    readonly secret: string | undefined
+    readonly databaseUrl: string | undefined
+    readonly redisUrl: string | undefined
+  }
+}
+
+/** A variable that is set to nothing counts as not set. */
+export function readEnvironment(env: Environment): { values: EnvironmentValues; faults: readonly string[] } {
+  const faults: string[] = []
+  const read = (name: string, pattern: RegExp, allowed: string): string | undefined => {
+    const value = env[name] || undefined
+    if (value === undefined || (value.length <= 4096 && pattern.test(value))) return value
+    faults.push(`environment ${name}: must be ${allowed}`)
+    return undefined
+  }
+  const key = /^[A-Za-z0-9_.-]{16,512}$/
+  const keyRule = '16 to 512 characters of A-Z, a-z, 0-9, "_", "." and "-"'
+  const port = read(
+    'PORT',
+    /^([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$/,
+    'a whole number from 0 to 65535',
+  )
+  const rest = {
+    dataDir: read('TOLLGATE_DATA_DIR', /^[^\0]+$/, 'the path of a folder') ?? './data',
+    masterKey: read('TOLLGATE_MASTER_KEY', key, keyRule),
+    managementKey: read('TOLLGATE_MANAGEMENT_KEY', key, keyRule),
+    secret: read('TOLLGATE_SECRET', /^[\x20-\x7e]{16,}$/, 'at least 16 printable ASCII characters'),
+    databaseUrl: read(
+      'DATABASE_URL',
+      /^postgres(ql)?:\/\/./,
+      'an address that begins with postgres:// or postgresql://',
+    ),
+    redisUrl: read('REDIS_URL', /^rediss?:\/\/./, 'an address that begins with redis:// or rediss://'),
+  }
+  if (rest.masterKey !== undefined && rest.masterKey === rest.managementKey) {
+    faults.push('environment TOLLGATE_MANAGEMENT_KEY: must differ from TOLLGATE_MASTER_KEY')
+  }
+  const host = read('HOST', /^[A-Za-z0-9.:_-]{1,255}$/, 'an address or a host name')
+  return { values: { host, port: port === undefined ? undefined : Number(port), rest }, faults }
+}

@@ -1,0 +1,156 @@
+import type { Nanos } from './money.ts'
+import type { Counts, PriceSet } from './price.ts'
+
+export type Json = null | boolean | number | string | readonly Json[] | JsonObject
+export interface JsonObject {
+  readonly [name: string]: Json | undefined
+}
+
+/** A dialect is what a caller or a vendor speaks; an operation is what is asked, in any dialect. */
+export type Dialect = 'chat'
+export type Operation = 'chat'
+
+/** The windows that a budget can have, aligned to the UTC calendar; `total` never starts anew. */
+export type BudgetWindow = 'total' | 'hour' | 'day' | 'week' | 'month'
+
+/** `limit` in nano-units of the account's currency. */
+export interface Budget {
+  readonly limit: Nanos
+  readonly window: BudgetWindow
+}
+
+/** One key of the chain that a call counts at, with its own limits. */
+export interface KeyFacts {
+  readonly id: number
+  /** Raised by every change of the key, so that a cached copy is known to be stale at admission. */
+  readonly version: number
+  readonly budgets: readonly Budget[]
+  readonly requestsPerMinute?: number
+  readonly concurrency?: number
+}
+
+/** Who calls: the account that pays, the key, and every key above it. */
+export interface Caller {
+  readonly accountId: number
+  readonly currency: string
+  readonly discountPpm: number
+  readonly keyId: number
+  /** The part of the key that may stand in logs. */
+  readonly publicId: string
+  readonly kind: 'master' | 'sub'
+  /** Leaf first, master key last; at most 8. */
+  readonly chain: readonly KeyFacts[]
+  /** Allow-lists of the chain: a model must be in each of them. A key without a list adds none. */
+  readonly models: readonly (readonly string[])[]
+}
+
+/** What is asked. `raw` holds the caller's bytes, `body` the same parsed once. */
+export interface Call {
+  /** UUIDv7. It names the call, its hold and its usage record, and is the reply's `x-request-id`. */
+  readonly id: string
+  readonly dialect: Dialect
+  readonly operation: Operation
+  /** The public name that the caller used. */
+  readonly model: string
+  readonly body: JsonObject
+  readonly raw: Uint8Array
+  readonly stream: boolean
+  /** The caller wants the usage event of a stream. */
+  readonly wantsUsage: boolean
+  /** The caller's own bound on output tokens. */
+  readonly maxOutput?: number
+  /** Answers wanted (`n`), ≥ 1. */
+  readonly choices: number
+  readonly startedAtMs: number
+  /** The caller's own `x-request-id`, kept beside ours. */
+  readonly clientRequestId?: string
+}
+
+/** A vendor + its model that can serve a public model. */
+export interface Target {
+  readonly vendor: string
+  /** The vendor's own name of the model. */
+  readonly model: string
+  readonly region?: string
+  /** What we pay; absent where nobody has told us. */
+  readonly costs?: PriceSet
+}
+
+/** Where a count came from. `counted` carries the tokenizer's name and version in `Usage.tokenizer`. */
+export type UsageSource = 'vendor' | 'vendor_partial' | 'counted' | 'checkpoint' | 'fixed'
+
+export interface Usage {
+  readonly counts: Counts
+  readonly source: UsageSource
+  readonly tokenizer?: string
+  /** What was odd about the vendor's numbers and how it was read: `cached_above_input`, `total_mismatch`, … */
+  readonly anomalies?: readonly string[]
+}
+
+/** How a call ended. */
+export type Outcome =
+  | 'complete' // whole, any sign of the end was seen
+  | 'incomplete' // the vendor broke off after content
+  | 'cut' // the money ran out in mid-stream
+  | 'client_abort' // the caller hung up
+  | 'vendor_failed' // every target failed before the first content
+  | 'refused' // before any vendor was called
+  | 'reaped' // the gateway died
+
+export interface Ending {
+  readonly outcome: Outcome
+  readonly usage: Usage
+}
+
+/** One try of a target. `cost` is what we owe the vendor for it, in `costCurrency`. */
+export interface Attempt {
+  readonly vendor: string
+  readonly model: string
+  readonly startedAtMs: number
+  readonly endedAtMs: number
+  /** The vendor's HTTP status; 0 where none was seen. */
+  readonly status: number
+  /** Our error code where the attempt failed. */
+  readonly error?: string
+  readonly cost?: Nanos
+  readonly costCurrency?: string
+  /** What the vendor itself says the call cost, in nano-USD. */
+  readonly reportedCost?: Nanos
+}
+
+/** One purse's part of a hold or of a charge; `lease` is the loan it was drawn on, 0 for none. */
+export interface Part {
+  readonly purse: number
+  readonly lease: number
+  readonly amount: Nanos
+}
+
+/** The immutable row of one call. */
+export interface UsageRecord {
+  readonly id: string
+  readonly kind: 'settle' | 'reap' | 'void'
+  readonly accountId: number
+  readonly keyId: number
+  readonly outcome: Outcome
+  /** Requested by the caller, routed to, and what the vendor said that it served. */
+  readonly model: string
+  readonly vendor: string
+  readonly vendorModel: string
+  readonly servedModel?: string
+  readonly prices: PriceSet
+  readonly usage: Usage
+  /** What the counts cost by the pinned prices; equal to `charge` but for the sandbox and for caps. */
+  readonly priced: Nanos
+  /** What the account pays; always the sum of `parts`. */
+  readonly charge: Nanos
+  readonly parts: readonly Part[]
+  readonly attempts: readonly Attempt[]
+  readonly stream: boolean
+  readonly startedAtMs: number
+  readonly endedAtMs: number
+  /** From the call's start to the first byte sent to the caller. */
+  readonly firstByteMs?: number
+  readonly finish?: string
+  readonly error?: string
+  readonly clientRequestId?: string
+}

@@ -1,0 +1,318 @@
+import { and, eq } from 'drizzle-orm'
+import type { BudgetWindow, UsageRecord } from '../core/call.ts'
+import { GatewayError } from '../core/errors.ts'
+import { printMoney, type Nanos } from '../core/money.ts'
+import type { AccountRow, Books, Flushed, KeyRow, Lease, LeaseRequest } from '../ports.ts'
+import { checks } from './checks.ts'
+import type { Database, Row } from './database.ts'
+import { readReceipt } from './receipts.ts'
+import { account, ledgerAccount, type StoredBudget } from './schema.ts'
+import * as statements from './statements.ts'
+import { attemptRows, dayOf, priceSetRow, usageRow } from './usage-row.ts'
+
+/** Records per statement. */
+const batchRows = 500
+/** Rows of a delta table that one step of the rollup takes, and steps of one rollup. */
+const rollupRows = 20_000
+const rollupSteps = 50
+/** The largest amount that an int8 of nano-units holds with room for a sum: 9 · 10^18, which is 9 bn of a currency. */
+const largestAmount = 9_000_000_000_000_000_000n
+const referenceLimit = 200
+const memoLimit = 1_000
+
+export interface BooksOptions {
+  /**
+   * What a lease aims at, in nano-units: never more than half of what is free unless more is wanted. Without it all
+   * that is free is lent at once, which is right where one process is the only spender.
+   */
+  readonly leaseTarget?: Nanos
+}
+
+export interface NewAccount {
+  readonly name: string
+  /** ISO 4217, for good. */
+  readonly currency: string
+  readonly discountPpm?: number
+  /** How far below zero the wallet may be lent, in nano-units. */
+  readonly creditLimit?: Nanos
+  readonly provisioned?: boolean
+}
+
+export interface Recharge {
+  readonly accountId: number
+  /** Nano-units, more than zero. */
+  readonly amount: Nanos
+  /** The payment's own id: one reference is credited once, over all accounts. */
+  readonly ref: string
+  readonly memo?: string
+}
+
+/** A wallet. `posted` is what the account owns: `free + leased`. Holds of running calls are not taken off. */
+export interface WalletBalance {
+  readonly currency: string
+  readonly posted: Nanos
+  readonly free: Nanos
+  readonly leased: Nanos
+  readonly creditLimit: Nanos
+}
+
+export interface Violation {
+  /** I1 to I9 and what it says. */
+  readonly rule: string
+  /** The id of the row at fault. */
+  readonly subject: string
+  readonly detail: string
+}
+
+/** The books with what only the control plane and the jobs do. */
+export interface DurableBooks extends Books {
+  createAccount(wanted: NewAccount): Promise<AccountRow>
+  /** Credits a payment once; `applied` is false when it was there. GatewayError `not_found`, `conflict`, `invalid_value`. */
+  recharge(payment: Recharge): Promise<{ readonly applied: boolean }>
+  /** Undefined where there is no such account. */
+  balance(accountId: number): Promise<WalletBalance | undefined>
+  /** Moves what the flushes left in the delta tables to where it belongs; gives the rows it moved. One worker at a time. */
+  rollup(): Promise<number>
+  /** What is wrong in the books: nothing, or a bug. */
+  check(): Promise<readonly Violation[]>
+}
+
+/** The ledger on PostgreSQL or PGlite. */
+export function openBooks(database: Database, { leaseTarget }: BooksOptions = {}): DurableBooks {
+  return {
+    findKey: (hash) => findKey(database, hash),
+    async purses(accountId) {
+      const rows = await database.query<{ id: bigint }>(statements.purses, [accountId])
+      return rows.map(({ id }) => ({ id: small(id), kind: 'wallet', expiresAtMs: undefined }))
+    },
+    async spent(keyId, _window: BudgetWindow, sinceMs) {
+      const [row] = await database.query<{ spent: bigint }>(statements.spent, [keyId, new Date(sinceMs)])
+      return row?.spent ?? 0n
+    },
+    openEpoch: (spender) => openEpoch(database, spender),
+    async closeLeases(spender) {
+      // One transaction each: a spender may have as many leases as there are accounts.
+      for (const { id } of await database.query<{ id: bigint }>(statements.frozenLeases, [spender]))
+        await database.query(statements.closeLease, [id])
+    },
+    lend: (request) => lend(database, request, leaseTarget),
+    flush: (records) => flush(database, records),
+    createAccount: (wanted) => createAccount(database, wanted),
+    recharge: (payment) => recharge(database, payment),
+    balance: (accountId) => balance(database, accountId),
+    receipt: (of) => readReceipt(database, of),
+    rollup: () => rollup(database),
+    check: () => database.query<Violation>(checks),
+  }
+}
+
+/** An id of the database as a number. They count up from 1. */
+function small(id: bigint): number {
+  const number = Number(id)
+  if (!Number.isSafeInteger(number)) throw new RangeError('an id of the database is larger than 2^53')
+  return number
+}
+
+interface ChainRow {
+  readonly id: bigint
+  readonly public_id: string
+  readonly kind: KeyRow['kind']
+  readonly account_id: bigint | null
+  readonly parent_id: bigint | null
+  readonly name: string
+  readonly hash: string
+  readonly version: number
+  readonly models: readonly string[] | null
+  readonly budgets: readonly StoredBudget[]
+  readonly requests_per_minute: number | null
+  readonly concurrency: number | null
+  readonly expires_at: Date | null
+  readonly revoked_at: Date | null
+  readonly currency: string | null
+  readonly discount_ppm: number | null
+  readonly status: AccountRow['status'] | null
+}
+
+async function findKey(database: Database, hash: string): ReturnType<Books['findKey']> {
+  const rows = await database.query<ChainRow>(statements.keyChain, [hash])
+  const leaf = rows[0]
+  if (!leaf) return undefined
+  const { account_id: id, currency, discount_ppm: discountPpm, status } = leaf
+  const payer =
+    id === null || currency === null || discountPpm === null || status === null
+      ? undefined
+      : { id: small(id), currency, discountPpm, status }
+  return { chain: rows.map(keyRow), account: payer }
+}
+
+function keyRow(row: ChainRow): KeyRow {
+  return {
+    id: small(row.id),
+    publicId: row.public_id,
+    kind: row.kind,
+    accountId: row.account_id === null ? undefined : small(row.account_id),
+    parentId: row.parent_id === null ? undefined : small(row.parent_id),
+    name: row.name,
+    hash: row.hash,
+    version: row.version,
+    models: row.models ?? undefined,
+    budgets: row.budgets.map(({ limit, window }) => ({ limit: BigInt(limit), window })),
+    requestsPerMinute: row.requests_per_minute ?? undefined,
+    concurrency: row.concurrency ?? undefined,
+    expiresAtMs: row.expires_at?.getTime(),
+    revokedAtMs: row.revoked_at?.getTime(),
+  }
+}
+
+function openEpoch(database: Database, spender: string): Promise<number> {
+  // Two statements: the second must see leases that were granted while the first waited.
+  return database.transaction(async (session) => {
+    const [row] = await session.query<{ epoch: number }>(statements.openEpoch, [spender])
+    if (!row) throw new Error('the database gave no epoch')
+    await session.query(statements.freezeLeases, [spender, row.epoch])
+    return row.epoch
+  })
+}
+
+async function lend(database: Database, request: LeaseRequest, target: Nanos | undefined): Promise<Lease> {
+  const { purse, spender, epoch, want } = request
+  const wanted = want > largestAmount ? largestAmount : want
+  const [row] = await database.query<{ lease_id: bigint; lent: bigint }>(statements.grantLease, [
+    purse,
+    spender,
+    epoch,
+    wanted,
+    target ?? null,
+  ])
+  if (!row) throw new Error('the database gave no lease')
+  return { id: small(row.lease_id), lent: row.lent }
+}
+
+/** Stores records in statements of their own, none with the same id twice: of two, the first comes first. */
+async function flush(database: Database, records: readonly UsageRecord[]): Promise<readonly Flushed[]> {
+  const totals = new Map<string, Nanos>()
+  let waiting = records
+  while (waiting.length > 0) {
+    const batch = new Map<string, UsageRecord>()
+    const later: UsageRecord[] = []
+    for (const record of waiting) {
+      const id = record.id.toLowerCase()
+      if (batch.size < batchRows && !batch.has(id)) batch.set(id, record)
+      else later.push(record)
+    }
+    for (const [id, total] of await flushBatch(database, batch)) totals.set(id, total)
+    waiting = later
+  }
+  return [...new Set(records.map(({ id }) => id))].map((id) => ({ id, total: totals.get(id.toLowerCase()) ?? 0n }))
+}
+
+/** What the books charge for each id of a batch. */
+async function flushBatch(
+  database: Database,
+  batch: ReadonlyMap<string, UsageRecord>,
+): Promise<ReadonlyMap<string, Nanos>> {
+  const fresh = await database.query<{ id: string; charge: bigint }>(statements.flush, rowsOf([...batch.values()]))
+  const charged = new Map(fresh.map(({ id, charge }) => [id, charge]))
+  const known = [...batch].filter(([id]) => !charged.has(id)).map(([, record]) => record)
+  if (known.length === 0) return charged
+  await database.query(statements.adjust, rowsOf(known))
+  // Not from the statement before: it may have waited for another's adjustment, which it then cannot see.
+  const ids = known.map(({ id }) => ({ day: dayOf(id), id }))
+  const totals = await database.query<{ id: string; total: bigint }>(statements.totals, [JSON.stringify(ids)])
+  for (const { id, total } of totals) charged.set(id, total)
+  return charged
+}
+
+function rowsOf(records: readonly UsageRecord[]): readonly [usage: string, attempts: string, priceSets: string] {
+  const sets = new Map(records.map((record) => [record.prices.id, priceSetRow(record)]))
+  return [
+    JSON.stringify(records.map(usageRow)),
+    JSON.stringify(records.flatMap(attemptRows)),
+    JSON.stringify([...sets.values()]),
+  ]
+}
+
+function createAccount(database: Database, wanted: NewAccount): Promise<AccountRow> {
+  const { name, currency, discountPpm, creditLimit = 0n, provisioned = false } = wanted
+  return database.transaction(async ({ drizzle }) => {
+    const [row] = await drizzle
+      .insert(account)
+      .values({ name, currency, provisioned, ...(discountPpm !== undefined && { discountPpm }) })
+      .returning({
+        id: account.id,
+        currency: account.currency,
+        discountPpm: account.discountPpm,
+        status: account.status,
+      })
+    if (!row) throw new Error('the database gave no account')
+    if (creditLimit !== 0n)
+      await drizzle
+        .update(ledgerAccount)
+        .set({ creditLimit })
+        .where(and(eq(ledgerAccount.accountId, row.id), eq(ledgerAccount.kind, 'wallet')))
+    return row
+  })
+}
+
+async function recharge(database: Database, { accountId, amount, ref, memo }: Recharge): Promise<{ applied: boolean }> {
+  if (amount <= 0n || amount > largestAmount)
+    throw new GatewayError(
+      'invalid_value',
+      'The amount of a recharge must be more than zero and at most 9,000,000,000.',
+      { param: 'amount' },
+    )
+  if (ref === '' || ref.length > referenceLimit || !storable(ref))
+    throw new GatewayError('invalid_value', `A recharge needs a reference of 1 to ${referenceLimit} characters.`, {
+      param: 'reference',
+    })
+  if (memo !== undefined && (memo.length > memoLimit || !storable(memo)))
+    throw new GatewayError('invalid_value', `A memo has at most ${memoLimit} characters.`, { param: 'memo' })
+  const entry = `recharge:${ref}`
+  const [row] = await database.query<{ applied: boolean }>(statements.recharge, [
+    accountId,
+    amount,
+    entry,
+    memo ?? null,
+  ])
+  if (!row) throw new GatewayError('not_found', `There is no account ${accountId}.`)
+  if (row.applied) return { applied: true }
+  const [before] = await database.query<{ account_id: bigint; amount: bigint }>(statements.recharged, [entry])
+  if (before && small(before.account_id) === accountId && before.amount === amount) return { applied: false }
+  const what = before ? `${printMoney(before.amount)} to account ${before.account_id}` : 'something else'
+  throw new GatewayError('conflict', `The reference was already used to credit ${what}. A payment is credited once.`, {
+    param: 'reference',
+  })
+}
+
+/** What PostgreSQL takes as text. */
+function storable(text: string): boolean {
+  return !text.includes('\0') && text.isWellFormed()
+}
+
+interface BalanceRow extends Row {
+  readonly currency: string
+  readonly posted: bigint
+  readonly free: bigint
+  readonly leased: bigint
+  readonly credit_limit: bigint
+}
+
+async function balance(database: Database, accountId: number): Promise<WalletBalance | undefined> {
+  const [row] = await database.query<BalanceRow>(statements.balance, [accountId])
+  if (!row) return undefined
+  const { currency, posted, free, leased, credit_limit: creditLimit } = row
+  return { currency, posted, free, leased, creditLimit }
+}
+
+async function rollup(database: Database): Promise<number> {
+  let moved = 0n
+  for (const statement of statements.rollups) {
+    for (let step = 0; step < rollupSteps; step++) {
+      const [row] = await database.query<{ taken: bigint }>(statement, [rollupRows])
+      const taken = row?.taken ?? 0n
+      moved += taken
+      if (taken < BigInt(rollupRows)) break
+    }
+  }
+  return small(moved)
+}

@@ -1,0 +1,404 @@
+import { sql } from 'drizzle-orm'
+import {
+  bigint,
+  boolean,
+  check,
+  date,
+  foreignKey,
+  index,
+  integer,
+  jsonb,
+  numeric,
+  pgSequence,
+  pgTable,
+  primaryKey,
+  smallint,
+  text,
+  timestamp,
+  unique,
+  uniqueIndex,
+  uuid,
+} from 'drizzle-orm/pg-core'
+import type { Counts, Unit } from '../core/price.ts'
+import type { BudgetWindow, JsonObject, Outcome, UsageSource } from '../core/call.ts'
+
+/*
+ * The tables. What drizzle cannot say (partitions, the exclusion of overlapping prices, functions, triggers) stands in
+ * drizzle/0000_first.sql beside what it generated. SQL is written for PostgreSQL 15; PGlite runs 18.
+ */
+
+const id = () => bigint('id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity()
+const serial = (name: string) => bigint(name, { mode: 'number' })
+/** Nano-units of one call: fits an int8 (9.2 bn of a currency). */
+const nanos = (name: string) => bigint(name, { mode: 'bigint' })
+/** Nano-units of a balance or a sum. */
+const sum = (name: string) => numeric(name, { precision: 38, scale: 0, mode: 'bigint' })
+/** Milliseconds: PGlite keeps no more, so PostgreSQL is held to the same. */
+const moment = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
+/** drizzle-kit cannot write a bigint literal down. */
+const zero = sql`0`
+const createdAt = () => moment('created_at').notNull().defaultNow()
+const provisioned = () => boolean('provisioned').notNull().default(false)
+
+/** A budget as the key's row keeps it: `limit` is whole nano-units as a decimal string, because JSON has no int64. */
+export interface StoredBudget {
+  readonly limit: string
+  readonly window: BudgetWindow
+}
+
+/** Who pays. A trigger opens the wallet and the house's ledger accounts of the currency with it. */
+export const account = pgTable(
+  'account',
+  {
+    id: id(),
+    name: text('name').notNull(),
+    currency: text('currency').notNull(),
+    status: text('status', { enum: ['open', 'closed'] })
+      .notNull()
+      .default('open'),
+    discountPpm: integer('discount_ppm').notNull().default(1_000_000),
+    provisioned: provisioned(),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    check('account_currency', sql`${table.currency} ~ '^[A-Z]{3}$'`),
+    check('account_status', sql`${table.status} in ('open', 'closed')`),
+    check('account_discount', sql`${table.discountPpm} between 0 and 1000000`),
+    uniqueIndex('account_provisioned_name')
+      .on(table.name)
+      .where(sql`provisioned`),
+  ],
+)
+
+/** Keys. The secret itself is nowhere: `hash` is its keyed hash. */
+export const apiKey = pgTable(
+  'api_key',
+  {
+    id: id(),
+    publicId: text('public_id').notNull().unique(),
+    kind: text('kind', { enum: ['master', 'sub', 'management'] }).notNull(),
+    /** Null for a management key. */
+    accountId: serial('account_id').references(() => account.id),
+    parentId: serial('parent_id'),
+    /** Keys above this one; 0 for a key without a parent. */
+    depth: integer('depth').notNull().default(0),
+    name: text('name').notNull().default(''),
+    hash: text('hash').notNull().unique(),
+    /** Null: every model. */
+    models: text('models').array(),
+    budgets: jsonb('budgets').$type<readonly StoredBudget[]>().notNull().default([]),
+    requestsPerMinute: integer('requests_per_minute'),
+    concurrency: integer('concurrency'),
+    expiresAt: moment('expires_at'),
+    revokedAt: moment('revoked_at'),
+    /** Raised by every change, so that a cached copy is known to be stale. */
+    version: integer('version').notNull().default(1),
+    provisioned: provisioned(),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    foreignKey({ name: 'api_key_parent', columns: [table.parentId], foreignColumns: [table.id] }),
+    check('api_key_kind', sql`${table.kind} in ('master', 'sub', 'management')`),
+    check('api_key_account', sql`(${table.kind} = 'management') = (${table.accountId} is null)`),
+    check('api_key_tree', sql`(${table.kind} = 'sub') = (${table.parentId} is not null)`),
+    check(
+      'api_key_depth',
+      sql`${table.depth} between 0 and 7 and (${table.depth} > 0) = (${table.parentId} is not null)`,
+    ),
+    check('api_key_limits', sql`${table.requestsPerMinute} > 0 and ${table.concurrency} > 0`),
+    index('api_key_children').on(table.parentId),
+    index('api_key_of_account').on(table.accountId),
+  ],
+)
+
+export const vendor = pgTable('vendor', {
+  id: text('id').primaryKey(),
+  adapter: text('adapter').notNull(),
+  baseUrl: text('base_url').notNull(),
+  provisioned: provisioned(),
+})
+
+/** A public model. `policies` is `Policies` of core/catalog.ts. */
+export const model = pgTable('model', {
+  name: text('name').primaryKey(),
+  maxOutputTokens: integer('max_output_tokens').notNull(),
+  policies: jsonb('policies').$type<JsonObject>().notNull().default({}),
+  disabled: boolean('disabled').notNull().default(false),
+  provisioned: provisioned(),
+  createdAt: createdAt(),
+})
+
+export const target = pgTable(
+  'target',
+  {
+    id: id(),
+    model: text('model')
+      .notNull()
+      .references(() => model.name, { onDelete: 'cascade' }),
+    /** Order of preference, from 0. */
+    position: integer('position').notNull().default(0),
+    vendor: text('vendor')
+      .notNull()
+      .references(() => vendor.id),
+    vendorModel: text('vendor_model').notNull(),
+    region: text('region'),
+    provisioned: provisioned(),
+  },
+  (table) => [index('target_of_model').on(table.model, table.position)],
+)
+
+/**
+ * Prices, never changed but for their end. A row holds from `valid_from` up to but not at `valid_to`; two rows of the
+ * same book, model, unit, tier and currency never overlap (exclusion constraint `price_no_overlap`).
+ */
+export const price = pgTable(
+  'price',
+  {
+    id: id(),
+    book: text('book').notNull().default('list'),
+    model: text('model').notNull(),
+    unit: text('unit').$type<Unit>().notNull(),
+    tier: text('tier').notNull().default(''),
+    currency: text('currency').notNull(),
+    /** Per million tokens or per piece, as the unit says. */
+    nanos: nanos('nanos').notNull(),
+    validFrom: moment('valid_from').notNull(),
+    validTo: moment('valid_to'),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    check('price_not_negative', sql`${table.nanos} >= 0`),
+    check('price_ends_after_start', sql`${table.validTo} >= ${table.validFrom}`),
+  ],
+)
+
+/** The prices that were pinned for calls, by content. */
+export const priceSet = pgTable('price_set', {
+  id: text('id').primaryKey(),
+  currency: text('currency').notNull(),
+  /** Decimal strings by unit. */
+  nanos: jsonb('nanos').$type<Readonly<Partial<Record<Unit, string>>>>().notNull(),
+  discountPpm: integer('discount_ppm').notNull(),
+  createdAt: createdAt(),
+})
+
+/**
+ * A line of the books. `free` is what a purse has and has not lent; `posted` follows the postings by the rollup.
+ * For balances add what waits in `posting_delta`.
+ */
+export const ledgerAccount = pgTable(
+  'ledger_account',
+  {
+    id: id(),
+    /** Null for the house. */
+    accountId: serial('account_id').references(() => account.id),
+    kind: text('kind', { enum: ['wallet', 'revenue', 'clearing'] }).notNull(),
+    asset: text('asset').notNull(),
+    ref: serial('ref').notNull().default(0),
+    free: sum('free').notNull().default(zero),
+    creditLimit: sum('credit_limit').notNull().default(zero),
+    posted: sum('posted').notNull().default(zero),
+  },
+  (table) => [
+    unique('ledger_account_line').on(table.accountId, table.kind, table.asset, table.ref).nullsNotDistinct(),
+    check('ledger_account_credit', sql`${table.creditLimit} >= 0`),
+  ],
+)
+
+/** Money lent to a spender. What it used is `consumed` plus what waits in `lease_delta`. */
+export const lease = pgTable(
+  'lease',
+  {
+    id: id(),
+    ledgerAccountId: serial('ledger_account_id')
+      .notNull()
+      .references(() => ledgerAccount.id),
+    spender: text('spender').notNull(),
+    epoch: integer('epoch').notNull(),
+    amount: nanos('amount').notNull().default(zero),
+    consumed: nanos('consumed').notNull().default(zero),
+    state: text('state', { enum: ['open', 'frozen', 'closed'] })
+      .notNull()
+      .default('open'),
+    frozenAt: moment('frozen_at'),
+  },
+  (table) => [
+    unique('lease_of_spender').on(table.ledgerAccountId, table.spender, table.epoch),
+    check('lease_state', sql`${table.state} in ('open', 'frozen', 'closed')`),
+    index('lease_not_closed')
+      .on(table.spender)
+      .where(sql`state <> 'closed'`),
+  ],
+)
+
+export const spenderEpoch = pgTable('spender_epoch', {
+  spender: text('spender').primaryKey(),
+  epoch: integer('epoch').notNull(),
+})
+
+/** Names the journal entry of a batch; gaps mean nothing. */
+export const batchSeq = pgSequence('batch_seq')
+
+/** `usage_record.kind`. */
+export const recordKinds = { settle: 1, reap: 2, adjust: 3, refund: 4, void: 5 } as const
+
+/**
+ * One row for each way a call touched money: seq 0 is how it ended, seq 1 what a late settle changed after a reap,
+ * seq ≥ 2 refunds. Partitioned by `day`, the UTC day inside the UUIDv7, so that an id always lies in one partition.
+ * Immutable, and without foreign keys: the flush only inserts.
+ */
+export const usageRecord = pgTable(
+  'usage_record',
+  {
+    day: date('day', { mode: 'string' }).notNull(),
+    id: uuid('id').notNull(),
+    seq: smallint('seq').notNull().default(0),
+    batchId: serial('batch_id').notNull(),
+    kind: smallint('kind').notNull(),
+    accountId: serial('account_id').notNull(),
+    keyId: serial('key_id').notNull(),
+    outcome: text('outcome').$type<Outcome>().notNull(),
+    /** As the caller named it; then where it was routed, and what the vendor says it served. */
+    model: text('model').notNull(),
+    vendor: text('vendor').notNull(),
+    vendorModel: text('vendor_model').notNull(),
+    servedModel: text('served_model'),
+    priceSetId: text('price_set_id').notNull(),
+    /** Every unit. On seq 1 the counts of the settle, on which the charge over all rows stands. */
+    counts: jsonb('counts').$type<Counts>().notNull(),
+    /** Tokens in and out over all their units; on seq 1 the difference to seq 0, so that sums over rows are right. */
+    inputTokens: serial('input_tokens').notNull(),
+    outputTokens: serial('output_tokens').notNull(),
+    source: text('source').$type<UsageSource>().notNull(),
+    tokenizer: text('tokenizer'),
+    anomalies: text('anomalies').array().notNull().default([]),
+    priced: nanos('priced').notNull(),
+    charge: nanos('charge').notNull(),
+    currency: text('currency').notNull(),
+    /** Which purses paid, in burn order; lease 0 is charged to the purse directly. */
+    lease: nanos('lease').array().notNull(),
+    purse: nanos('purse').array().notNull(),
+    amount: nanos('amount').array().notNull(),
+    stream: boolean('stream').notNull(),
+    startedAt: moment('started_at').notNull(),
+    endedAt: moment('ended_at').notNull(),
+    firstByteMs: integer('first_byte_ms'),
+    finish: text('finish'),
+    error: text('error'),
+    clientRequestId: text('client_request_id'),
+  },
+  (table) => [
+    primaryKey({ name: 'usage_record_pk', columns: [table.day, table.id, table.seq] }),
+    check('usage_record_kind', sql`${table.kind} between 1 and 5`),
+    check(
+      'usage_record_parts',
+      sql`cardinality(${table.purse}) = cardinality(${table.amount}) and cardinality(${table.lease}) = cardinality(${table.amount})`,
+    ),
+    // Ids grow with time: this serves "the latest calls of an account", page by page.
+    index('usage_record_of_account').on(table.accountId, table.day, table.id),
+  ],
+)
+
+/** Each try of a target, also of calls that cost nothing. Partitioned like `usage_record`. */
+export const attempt = pgTable(
+  'attempt',
+  {
+    day: date('day', { mode: 'string' }).notNull(),
+    id: uuid('id').notNull(),
+    /** From 0, in the order they were made. */
+    n: smallint('n').notNull(),
+    vendor: text('vendor').notNull(),
+    model: text('model').notNull(),
+    status: integer('status').notNull(),
+    error: text('error'),
+    startedAt: moment('started_at').notNull(),
+    endedAt: moment('ended_at').notNull(),
+    /** What we owe the vendor. */
+    cost: nanos('cost'),
+    costCurrency: text('cost_currency'),
+    /** Nano-USD, as the vendor itself says. */
+    reportedCost: nanos('reported_cost'),
+  },
+  (table) => [primaryKey({ name: 'attempt_pk', columns: [table.day, table.id, table.n] })],
+)
+
+/** One entry of the books. `ref` makes an entry from outside (a recharge) happen once. */
+export const journal = pgTable('journal', {
+  batchId: serial('batch_id').primaryKey(),
+  kind: text('kind', { enum: ['usage', 'late', 'recharge'] }).notNull(),
+  memo: text('memo'),
+  ref: text('ref').unique(),
+  at: moment('at').notNull().defaultNow(),
+})
+
+/** The lines of an entry: they sum to zero for each asset. */
+export const posting = pgTable(
+  'posting',
+  {
+    batchId: serial('batch_id').notNull(),
+    ledgerAccountId: serial('ledger_account_id').notNull(),
+    asset: text('asset').notNull(),
+    amount: sum('amount').notNull(),
+    /** How many usage parts it stands for. */
+    n: integer('n').notNull().default(1),
+  },
+  (table) => [
+    primaryKey({ name: 'posting_pk', columns: [table.batchId, table.ledgerAccountId] }),
+    index('posting_of_ledger_account').on(table.ledgerAccountId),
+  ],
+)
+
+/** Postings that the rollup has not yet added to their ledger accounts. `free`: the part that no lease paid. */
+export const postingDelta = pgTable(
+  'posting_delta',
+  {
+    ledgerAccountId: serial('ledger_account_id').notNull(),
+    amount: sum('amount').notNull(),
+    free: sum('free').notNull().default(zero),
+  },
+  (table) => [
+    index('posting_delta_free')
+      .on(table.ledgerAccountId)
+      .where(sql`free <> 0`),
+  ],
+)
+
+/** Use of leases that the rollup has not yet added to them. */
+export const leaseDelta = pgTable('lease_delta', {
+  leaseId: serial('lease_id').notNull(),
+  amount: sum('amount').notNull(),
+})
+
+const usageColumns = () => ({
+  accountId: serial('account_id').notNull(),
+  keyId: serial('key_id').notNull(),
+  model: text('model').notNull(),
+  vendor: text('vendor').notNull(),
+  /** The UTC hour in which the call ended. */
+  hour: moment('hour').notNull(),
+  /** Of charge and cost. Where we owe in another currency than we charge, the cost stands in a row of its own. */
+  currency: text('currency').notNull(),
+  n: serial('n').notNull(),
+  input: sum('input').notNull(),
+  output: sum('output').notNull(),
+  charge: sum('charge').notNull(),
+  cost: sum('cost').notNull(),
+})
+
+/** Usage that the rollup has not yet added to `usage_hourly`. */
+export const usageDelta = pgTable('usage_delta', usageColumns())
+
+/** Usage by the hour, kept for ever. */
+export const usageHourly = pgTable('usage_hourly', usageColumns(), (table) => [
+  primaryKey({
+    name: 'usage_hourly_pk',
+    columns: [table.accountId, table.keyId, table.model, table.vendor, table.hour, table.currency],
+  }),
+  index('usage_hourly_of_key').on(table.keyId, table.hour),
+])
+
+/** Things decided at run time by an operator or by the gateway itself. */
+export const setting = pgTable('setting', {
+  name: text('name').primaryKey(),
+  value: jsonb('value').notNull(),
+})

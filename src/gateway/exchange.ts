@@ -1,0 +1,148 @@
+import type { Call, Caller, Target } from '../core/call.ts'
+import type { Model } from '../core/catalog.ts'
+import { GatewayError } from '../core/errors.ts'
+import { mayUse } from '../auth/access.ts'
+import { admit, type Admission } from '../admit/admit.ts'
+import { attemptTargets, CallerGone, NoAnswer, type Answered } from '../call/attempt.ts'
+import type { Front } from '../fronts/front.ts'
+import { StaleKey } from '../ledger/hold.ts'
+import type { Client } from '../ports.ts'
+import { route } from '../route/route.ts'
+import { vendors } from '../vendors/index.ts'
+import { findModel } from './catalog.ts'
+import { chargeEnding, type Served, voidCall } from './charging.ts'
+import type { Gateway } from './gateway.ts'
+import { respond } from './respond.ts'
+
+/** One request for a model: who asks, in which dialect, over which connection. */
+export interface Asking {
+  readonly front: Front
+  readonly client: Client
+  /** UUIDv7: names the call everywhere. */
+  readonly id: string
+}
+
+/**
+ * The product in one screen: authenticate, read, admit, route, call, relay and meter, settle, record.
+ * Throws GatewayError as long as nothing was sent to the caller; from the first byte on the stream itself tells.
+ */
+export async function exchange(gateway: Gateway, asking: Asking): Promise<void> {
+  const { front, client, id } = asking
+  const { platform } = gateway
+  if (gateway.isStopping)
+    throw new GatewayError('shutting_down', 'This gateway is stopping. Send the call again.', { retryAfterMs: 1_000 })
+
+  const caller = await gateway.auth.caller(client.header)
+  const startedAtMs = platform.clock.now()
+  const raw = await client.body(platform.settings.bodyLimit)
+  const call = front.read(raw, { id, startedAtMs, header: client.header })
+  const model = modelFor(gateway, caller, call)
+  const targets = route(platform.catalog(), model)
+  const admitted = await admitCall(gateway, asking, { caller, call, model, free: isFree(gateway, targets) })
+  const served: Served = { call, policies: model.policies, target: undefined, attempts: [], begun: false, ...admitted }
+
+  const answered = await answerFrom(gateway, asking, { served, model, targets })
+  if (answered)
+    await respond(gateway, asking, {
+      ...served,
+      target: answered.target,
+      attempts: answered.attempts,
+      begun: true,
+      answered,
+    })
+}
+
+function modelFor({ platform }: Gateway, caller: Caller, call: Call): Model {
+  const model = findModel(platform.catalog(), call.model)
+  // The name that is checked is the model that is called: a key limited to one model cannot reach another by its target.
+  if (model && mayUse(caller, model.name)) return model
+  if (model)
+    throw new GatewayError(
+      'permission_denied',
+      `This key may not use model "${call.model}". GET /v1/models lists those that it may.`,
+      { param: 'model' },
+    )
+  throw new GatewayError(
+    'model_not_found',
+    `Model "${call.model}" does not exist here. GET /v1/models lists the models of this key.`,
+    { param: 'model' },
+  )
+}
+
+/** The sandbox is recorded and priced, never charged. A model that mixes it with real vendors is charged. */
+function isFree({ platform }: Gateway, targets: readonly Target[]): boolean {
+  const catalog = platform.catalog()
+  return targets.every((target) => vendors.get(catalog.vendors.get(target.vendor)?.adapter ?? '')?.free === true)
+}
+
+interface Admitted {
+  readonly caller: Caller
+  readonly admission: Admission
+}
+
+/** A key that was changed since it was cached is authenticated anew, once. */
+async function admitCall(
+  gateway: Gateway,
+  { client }: Asking,
+  request: Parameters<typeof admit>[1],
+): Promise<Admitted> {
+  try {
+    return { caller: request.caller, admission: await admit(gateway.ledger, request) }
+  } catch (error) {
+    if (!(error instanceof StaleKey)) throw error
+    gateway.auth.forget()
+    const caller = await gateway.auth.caller(client.header)
+    modelFor(gateway, caller, request.call)
+    return { caller, admission: await admit(gateway.ledger, { ...request, caller }) }
+  }
+}
+
+interface Answering {
+  readonly served: Served
+  readonly model: Model
+  readonly targets: readonly Target[]
+}
+
+/** The first target that answers with content; undefined when the caller left. On any failure the hold is ended. */
+async function answerFrom(
+  gateway: Gateway,
+  { client }: Asking,
+  { served, model, targets }: Answering,
+): Promise<Answered | undefined> {
+  const { call, admission } = served
+  try {
+    return await attemptTargets(gateway.platform, {
+      call,
+      model,
+      targets,
+      stream: call.stream || !admission.whole,
+      onGone: (run) => client.onGone(run),
+      isGone: () => client.gone,
+    })
+  } catch (caught) {
+    if (caught instanceof CallerGone) {
+      await leave(gateway, { ...served, target: targets[0], attempts: caught.attempts, begun: caught.begun })
+      return undefined
+    }
+    if (!(caught instanceof NoAnswer)) {
+      await voidCall(gateway, served, 'internal')
+      throw caught
+    }
+    await voidCall(gateway, { ...served, target: targets[0], attempts: caught.attempts }, caught.error.code)
+    throw caught.error
+  }
+}
+
+/** The caller hung up before any content. */
+async function leave(gateway: Gateway, served: Served): Promise<void> {
+  await chargeEnding(gateway, served, {
+    outcome: 'client_abort',
+    usage: undefined,
+    counted: () => Promise.resolve(0),
+    delivered: false,
+    finish: undefined,
+    servedModel: undefined,
+    firstByteAtMs: undefined,
+    error: undefined,
+  })
+}

@@ -1,0 +1,43 @@
+import type { Clock, Log } from './ports.ts'
+
+/** A piece of work that is done again and again. */
+export interface Job {
+  readonly name: string
+  readonly everyMs: number
+  run(): Promise<unknown>
+}
+
+/**
+ * Starts jobs: each waits for its own end before it is due again, and a failure is logged and forgotten. The result
+ * stops them and resolves when none is running.
+ */
+export function startJobs(clock: Clock, log: Log, jobs: readonly Job[]): () => Promise<void> {
+  const stops = jobs.map((job) => startJob(clock, log, job))
+  return async () => {
+    await Promise.all(stops.map((stop) => stop()))
+  }
+}
+
+function startJob(clock: Clock, log: Log, job: Job): () => Promise<void> {
+  let isStopped = false
+  let running: Promise<void> = Promise.resolve()
+  let stopTimer = clock.after(job.everyMs, turn)
+
+  function turn(): void {
+    running = once().then(() => {
+      if (!isStopped) stopTimer = clock.after(job.everyMs, turn)
+    })
+  }
+  async function once(): Promise<void> {
+    try {
+      await job.run()
+    } catch (error) {
+      log('job_failed', { job: job.name, error: String(error) })
+    }
+  }
+  return () => {
+    isStopped = true
+    stopTimer()
+    return running
+  }
+}

@@ -1,0 +1,45 @@
+import type { Part } from '../../core/call.ts'
+import { assert } from './assert.ts'
+import type { AccountRecord, HoldRecord, KeyRecord } from './records.ts'
+
+/** What is true of every record after every command. Throws LedgerAssertion where it is not. */
+
+/** Purses on loan at once, under one epoch: far above what any account has, so more is a leak. */
+export const maxPurses = 256
+/** Keys above a call, its own included. */
+export const maxChain = 8
+
+export function checkAccount(account: AccountRecord): void {
+  assert(account.purses.length <= maxPurses, 'an account has a bounded number of purses')
+  assert(new Set(account.purses.map(({ id }) => id)).size === account.purses.length, 'a purse is listed once')
+  for (const purse of account.purses) {
+    assert(purse.held >= 0n, 'a purse cannot hold less than nothing')
+    assert(purse.lent >= 0n, 'a loan cannot be negative')
+    assert(purse.available + purse.held <= purse.lent, 'a purse cannot have more than it was lent')
+  }
+}
+
+export function checkKey(key: KeyRecord): void {
+  assert(Number.isSafeInteger(key.inFlight) && key.inFlight >= 0, 'calls in flight are a whole number, zero or more')
+  assert(key.held >= 0n, 'a key cannot hold less than nothing')
+  assert(key.inFlight > 0 || key.held === 0n, 'a key without calls in flight holds nothing')
+  assert(key.requestsLeft === undefined || key.requestsLeft >= 0, 'a request bucket cannot go below empty')
+}
+
+export function checkHold(hold: HoldRecord): void {
+  assert(hold.estimate >= 0n, 'an estimate cannot be negative')
+  assert(Number.isFinite(hold.dueMs), 'a hold has a deadline')
+  assert(hold.facts.keyIds.length <= maxChain, 'the chain of keys is bounded')
+  assert(distinct(hold.parts), 'a hold has one part for each loan of a purse')
+  assert(
+    hold.parts.every((part) => part.amount > 0n),
+    'a part sets something aside',
+  )
+  const charged = hold.state === 'settled' || hold.state === 'reaped'
+  assert(!charged || hold.record !== undefined, 'a charged hold keeps its record')
+  assert(hold.state !== 'held' || hold.record === undefined, 'a live hold has no record yet')
+}
+
+function distinct(parts: readonly Part[]): boolean {
+  return new Set(parts.map((part) => `${part.purse}/${part.lease}`)).size === parts.length
+}

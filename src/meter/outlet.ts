@@ -1,0 +1,108 @@
+import type { Call } from '../core/call.ts'
+import type { GatewayError } from '../core/errors.ts'
+import { removeMembers, replaceValue } from '../core/json-bytes.ts'
+import { frame, type ServerEvent } from '../core/sse.ts'
+import type { Front } from '../fronts/front.ts'
+import type { Client } from '../ports.ts'
+import type { Outlet, RelayStep } from './relay.ts'
+
+const encoder = new TextEncoder()
+const done = encoder.encode('data: [DONE]\n\n')
+
+export interface StreamOutletOptions {
+  readonly client: Client
+  readonly front: Front
+  readonly call: Call
+  readonly headers: () => Readonly<Record<string, string>>
+}
+
+/** Sends events to a caller as they come. The status line goes out with the first of them. */
+export function streamOutlet({ client, front, call, headers }: StreamOutletOptions): Outlet {
+  const model = encoder.encode(JSON.stringify(call.model))
+  let isOpen = false
+
+  function open(): void {
+    if (isOpen) return
+    isOpen = true
+    client.open(200, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache, no-transform',
+      'x-accel-buffering': 'no',
+      ...headers(),
+    })
+  }
+  const payload = (step: RelayStep) => edited(step, { model, hidesUsage: !call.wantsUsage })
+
+  return {
+    live: true,
+    write(steps) {
+      open()
+      return client.write(concat(steps.map((step) => frame(payload(step)))))
+    },
+    close(usage, cost) {
+      open()
+      if (!usage) return client.end(done)
+      client.end(concat([frame(front.withCost(payload(usage), cost)), done]))
+    },
+    fail(error) {
+      open()
+      client.end(front.failureEvent(error))
+    },
+    cut(error) {
+      open()
+      client.end(concat([front.cutEvent(call), front.failureEvent(error)]))
+    },
+    destroy: () => client.destroy(),
+  }
+}
+
+interface Edit {
+  /** The public model name, as JSON. */
+  readonly model: Uint8Array
+  readonly hidesUsage: boolean
+}
+
+/** Our own edits of a vendor's event, and all of them: the model's name, usage that nobody asked for, a null error. */
+function edited({ event, piece }: RelayStep, { model, hidesUsage }: Edit): Uint8Array {
+  if (event.data[0] !== 0x7b) return event.data
+  const hidden = hidesUsage ? ['usage', 'error'] : ['error']
+  const named = piece.servedModel === undefined ? event.data : replaceValue(event.data, 'model', model)
+  return removeMembers(named, hidden)
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const [first] = parts
+  if (parts.length === 1 && first) return first
+  const all = new Uint8Array(parts.reduce((size, part) => size + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
+  }
+  return all
+}
+
+/** What a gathered answer became. Costs in nano-units. */
+export interface Gathered {
+  complete(cost: bigint): void
+  fail(error: GatewayError): void
+  cut(cost: bigint): void
+}
+
+/** Gathers events for a caller who wants one body; nothing reaches him before the end. */
+export function gatherOutlet(add: (event: ServerEvent) => void, result: Gathered, destroy: () => void): Outlet {
+  return {
+    live: false,
+    write(steps) {
+      for (const { event } of steps) add(event)
+      return true
+    },
+    close(usage, cost) {
+      if (usage) add(usage.event)
+      result.complete(cost)
+    },
+    fail: result.fail,
+    cut: (_, cost) => result.cut(cost),
+    destroy,
+  }
+}

@@ -1,0 +1,254 @@
+import type { Budget, BudgetWindow, UsageRecord } from './core/call.ts'
+import type { Catalog } from './core/catalog.ts'
+import type { Nanos } from './core/money.ts'
+import type { Counts } from './core/price.ts'
+import type { ClaimReply, Command, ReplyTo } from './ledger/engine/commands.ts'
+import type { AccountRecord, KeyRecord } from './ledger/engine/records.ts'
+
+/** Every seam to the outside, types only. `platform/` makes them real, `entry/` chooses. */
+
+export interface Clock {
+  /** Milliseconds since 1970. */
+  now(): number
+  /** Calls `run` once after `ms`; the result stops it. */
+  after(ms: number, run: () => void): () => void
+}
+
+/** One line of the log: a fixed event name and plain fields. Never a secret, a prompt or a query parameter. */
+export type Log = (event: string, fields?: Readonly<Record<string, unknown>>) => void
+
+/** The engine's records, and the one atomic step that works on them. */
+export interface Shared {
+  run<C extends Command>(command: C): Promise<ReplyTo<C>>
+  /** Holds whose deadline has passed, hidden from other sweepers for `hideMs`. */
+  claim(limit: number, hideMs: number): Promise<ClaimReply>
+  /** The account as the engine sees it now, for showing what is held; undefined where it is not loaded. */
+  account(accountId: number): Promise<AccountRecord | undefined>
+  /** A key's counters, likewise. */
+  key(accountId: number, keyId: number): Promise<KeyRecord | undefined>
+}
+
+export interface VendorRequest {
+  readonly method: 'GET' | 'POST'
+  /** Absolute; its origin comes from configuration, never from a caller. */
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+  readonly connectMs: number
+}
+
+export interface VendorHead {
+  readonly status: number
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** Hears one vendor's answer. After `end` or `fail` nothing more comes. */
+export interface Receiver {
+  head(head: VendorHead): void
+  data(chunk: Uint8Array): void
+  end(): void
+  /** The connection could not be made, broke, or was aborted. */
+  fail(error: Error): void
+}
+
+export interface Sending {
+  pause(): void
+  resume(): void
+  abort(): void
+}
+
+/** Sends a request to a vendor. Callbacks, not streams: a chunk costs one call. The first comes after it returned. */
+export type Send = (request: VendorRequest, receiver: Receiver) => Sending
+
+/** Counts the tokens of a text. Bounded for any input; long texts are counted off the event loop. */
+export interface Tokenizer {
+  /** Name and version, as usage records carry it. */
+  readonly name: string
+  count(text: string): Promise<number>
+  close(): Promise<void>
+}
+
+/** The caller's side of one call. */
+export interface Client {
+  header(name: string): string | undefined
+  /** The whole body; throws `request_too_large` beyond `limit` bytes and `request_timeout` when it does not come. */
+  body(limit: number): Promise<Uint8Array>
+  /** Hung up, before or during the answer. Not called after `end`. */
+  onGone(run: () => void): void
+  readonly gone: boolean
+  open(status: number, headers: Readonly<Record<string, string>>): void
+  /** False when the caller does not keep up: wait for `onDrain`. */
+  write(bytes: Uint8Array): boolean
+  onDrain(run: () => void): void
+  end(bytes?: Uint8Array): void
+  /** Breaks the connection. */
+  destroy(): void
+}
+
+/** A row of the chain of keys as the books have it, leaf first. */
+export interface KeyRow {
+  readonly id: number
+  readonly publicId: string
+  readonly kind: 'master' | 'sub' | 'management'
+  readonly accountId: number | undefined
+  readonly parentId: number | undefined
+  readonly name: string
+  /** HMAC-SHA256 of the whole key under the gateway's secret, hex. */
+  readonly hash: string
+  readonly version: number
+  readonly models: readonly string[] | undefined
+  readonly budgets: readonly Budget[]
+  readonly requestsPerMinute: number | undefined
+  readonly concurrency: number | undefined
+  readonly expiresAtMs: number | undefined
+  readonly revokedAtMs: number | undefined
+}
+
+export interface AccountRow {
+  readonly id: number
+  readonly currency: string
+  readonly discountPpm: number
+  readonly status: 'open' | 'closed'
+}
+
+export interface LeaseRequest {
+  readonly purse: number
+  readonly spender: string
+  readonly epoch: number
+  /** At least this much, if there is any. */
+  readonly want: Nanos
+}
+
+export interface Purse {
+  readonly id: number
+  readonly kind: 'wallet'
+  readonly expiresAtMs: number | undefined
+}
+
+/** A loan: `lent` is the total under this lease, so that asking twice lends once. */
+export interface Lease {
+  readonly id: number
+  readonly lent: Nanos
+}
+
+/** What became of a record that was sent to the books. `total` is what they charge for the id, over all its rows. */
+export interface Flushed {
+  readonly id: string
+  readonly total: Nanos
+}
+
+/** What an account has, in nano-units. */
+export interface Balance {
+  /** All that was posted to its purses: what is free and what is lent to spenders. */
+  readonly posted: Nanos
+}
+
+/** What the caller may read of a call. Money in nano-units. */
+export interface Receipt {
+  readonly id: string
+  readonly keyId: number
+  readonly outcome: string
+  readonly model: string
+  readonly vendor: string
+  readonly vendorModel: string
+  readonly servedModel: string | undefined
+  readonly counts: Counts
+  readonly source: string
+  readonly tokenizer: string | undefined
+  readonly anomalies: readonly string[]
+  readonly priced: Nanos
+  /** Over all rows of the call: the settle, later adjustments, refunds. */
+  readonly charge: Nanos
+  readonly currency: string
+  readonly stream: boolean
+  readonly startedAtMs: number
+  readonly endedAtMs: number
+  readonly firstByteMs: number | undefined
+  readonly finish: string | undefined
+  readonly error: string | undefined
+  readonly clientRequestId: string | undefined
+  readonly attempts: readonly {
+    readonly vendor: string
+    readonly model: string
+    readonly status: number
+    readonly error: string | undefined
+    readonly ms: number
+  }[]
+}
+
+/** Whose call is asked for, and with which key. `id` is a UUIDv7. */
+export interface ReceiptOf {
+  readonly accountId: number
+  readonly keyId: number
+  readonly id: string
+}
+
+/** The durable books as the data plane sees them. Postgres and PGlite make them real; a Map does for trial runs. */
+export interface Books {
+  /** The key with this hash and every key above it, leaf first, and its account. Undefined where there is none. */
+  findKey(
+    hash: string,
+  ): Promise<{ readonly chain: readonly KeyRow[]; readonly account: AccountRow | undefined } | undefined>
+  /** The purses of an account in burn order. */
+  purses(accountId: number): Promise<readonly Purse[]>
+  /** What a key and every key below it have spent in the period that starts at `sinceMs`. */
+  spent(keyId: number, window: BudgetWindow, sinceMs: number): Promise<Nanos>
+  /** A new epoch for a spender: all its earlier leases are frozen. Returns the epoch. */
+  openEpoch(spender: string): Promise<number>
+  /** Gives what is left of the frozen leases of a spender back. Call it when no record of them is outstanding. */
+  closeLeases(spender: string): Promise<void>
+  lend(request: LeaseRequest): Promise<Lease>
+  /** Stores records. Sending one again changes nothing. */
+  flush(records: readonly UsageRecord[]): Promise<readonly Flushed[]>
+  /** Undefined where there is no such account. */
+  balance(accountId: number): Promise<Balance | undefined>
+  /** One call of an account, made with this key or one below it; a master key sees every call of its account. */
+  receipt(of: ReceiptOf): Promise<Receipt | undefined>
+}
+
+/** Secrets and ids. */
+export interface Crypto {
+  /** Keyed hash of a key, hex; equal keys have equal hashes. */
+  keyHash(key: string): string
+  /** Compares in constant time. */
+  equal(a: string, b: string): boolean
+  uuidv7(nowMs: number): string
+  /** `length` characters of [A-Za-z0-9]. */
+  secret(length: number): string
+}
+
+/** How calls are held and served; every number of the data plane that an operator may set. */
+export interface Settings {
+  /** Names this process in holds and logs. */
+  readonly replica: string
+  /** Largest request body, bytes. */
+  readonly bodyLimit: number
+  /** Largest unstreamed vendor answer, bytes. */
+  readonly answerLimit: number
+  /** Output tokens that a first hold covers at most; it grows while the stream runs. */
+  readonly firstOutputTokens: number
+  /** The most that a first hold sets aside, nano-units; absent: no cap. */
+  readonly holdCap?: Nanos
+  /** A hold is the reaper's when it was not checkpointed for this long. */
+  readonly termMs: number
+  readonly checkpointMs: number
+  /** A caller who reads nothing for this long is taken as gone. */
+  readonly stallMs: number
+}
+
+/** Everything a stage may use of the world outside. */
+export interface Platform {
+  readonly clock: Clock
+  readonly log: Log
+  readonly shared: Shared
+  readonly books: Books
+  readonly send: Send
+  readonly tokenizer: Tokenizer
+  readonly crypto: Crypto
+  readonly settings: Settings
+  /** The catalog of this moment. */
+  catalog(): Catalog
+  /** Work that outlives the answer; awaited before the process ends. It must not reject. */
+  later(work: Promise<unknown>): void
+}

@@ -1,0 +1,83 @@
+import type { Attempt, Caller, Call, Outcome, Part, Target, Usage, UsageRecord } from '../core/call.ts'
+import type { Nanos } from '../core/money.ts'
+import { charge, type Counts, priceOf, type PriceSet, type Unit, unitNames } from '../core/price.ts'
+
+/** What of these counts has a price; the rest is named as an anomaly instead of failing a call that was served. */
+export function pricedCounts(usage: Usage, prices: PriceSet): Usage {
+  const counts: Partial<Record<Unit, number>> = {}
+  const unpriced: string[] = []
+  for (const unit of unitNames) {
+    const count = usage.counts[unit]
+    if (!count) continue
+    if (priceOf(prices, unit) === undefined) unpriced.push(`unpriced_${unit}`)
+    else counts[unit] = count
+  }
+  if (prices.nanos.request !== undefined) counts.request = 1
+  const anomalies = [...(usage.anomalies ?? []), ...unpriced]
+  return { ...usage, counts, ...(anomalies.length > 0 && { anomalies }) }
+}
+
+export interface RecordFacts {
+  readonly call: Call
+  readonly caller: Caller
+  readonly prices: PriceSet
+  readonly kind: UsageRecord['kind']
+  readonly outcome: Outcome
+  readonly usage: Usage
+  readonly target: Target | undefined
+  readonly attempts: readonly Attempt[]
+  readonly charge: Nanos
+  readonly parts: readonly Part[]
+  readonly endedAtMs: number
+  readonly firstByteAtMs?: number | undefined
+  readonly finish?: string | undefined
+  readonly servedModel?: string | undefined
+  readonly error?: string | undefined
+  readonly reportedCost?: Nanos | undefined
+}
+
+/** The immutable row of one call. The last attempt carries what this answer costs us. */
+export function usageRecord(facts: RecordFacts): UsageRecord {
+  const { call, caller, target, usage, firstByteAtMs } = facts
+  return {
+    id: call.id,
+    kind: facts.kind,
+    accountId: caller.accountId,
+    keyId: caller.keyId,
+    outcome: facts.outcome,
+    model: call.model,
+    vendor: target?.vendor ?? '',
+    vendorModel: target?.model ?? '',
+    prices: facts.prices,
+    usage,
+    priced: charge(usage.counts, facts.prices),
+    charge: facts.charge,
+    parts: facts.parts,
+    attempts: closeLast(facts),
+    stream: call.stream,
+    startedAtMs: call.startedAtMs,
+    endedAtMs: facts.endedAtMs,
+    ...(firstByteAtMs !== undefined && { firstByteMs: firstByteAtMs - call.startedAtMs }),
+    ...(facts.finish !== undefined && { finish: facts.finish }),
+    ...(facts.servedModel !== undefined && { servedModel: facts.servedModel }),
+    ...(facts.error !== undefined && { error: facts.error }),
+    ...(call.clientRequestId !== undefined && { clientRequestId: call.clientRequestId }),
+  }
+}
+
+/** The answering attempt ended with the call; its cost is known only now. */
+function closeLast({ attempts, target, usage, endedAtMs, reportedCost }: RecordFacts): readonly Attempt[] {
+  const last = attempts.at(-1)
+  if (!last || last.error !== undefined) return attempts
+  return [
+    ...attempts.slice(0, -1),
+    { ...last, endedAtMs, ...costOf(target, usage.counts), ...(reportedCost !== undefined && { reportedCost }) },
+  ]
+}
+
+function costOf(target: Target | undefined, counts: Counts): { cost: Nanos; costCurrency: string } | undefined {
+  const costs = target?.costs
+  if (!costs) return undefined
+  const known = pricedCounts({ counts, source: 'fixed' }, costs)
+  return { cost: charge(known.counts, costs), costCurrency: costs.currency }
+}

@@ -1,0 +1,210 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Command } from '../../src/ledger/engine/commands.ts'
+import type { Clock, Shared } from '../../src/ports.ts'
+import {
+  accountId,
+  accountRecord,
+  admitCommand,
+  finaliseCommand,
+  keyFacts,
+  keyRecord,
+  machine,
+  metered,
+  noon,
+  reapCommand,
+  settleCommand,
+  voidCommand,
+  wallet,
+} from '../ledger/engine/sample.ts'
+import { testClock, type TestClock } from './test-clock.ts'
+
+export interface Opened {
+  readonly shared: Shared
+  close(): Promise<void>
+}
+
+const credit: Command = {
+  type: 'credit',
+  accountId,
+  epoch: 1,
+  status: 'open',
+  purses: [{ id: 7, lease: 70, lent: 1_000n }],
+}
+const loadKey = (id: number): Command => ({
+  type: 'load_key',
+  accountId,
+  key: { id, status: 'active', version: 1, windows: [{ window: 'total', period: 0, spent: 0n }] },
+})
+const checkpoint: Command = {
+  type: 'checkpoint',
+  id: 'call',
+  accountId,
+  metered: { ...metered, outputTokens: 2 },
+  termMs: 30_000,
+}
+
+/** What every store of the engine's records must do, whatever it is made of. `open` gives an empty one. */
+export function sharedContract(name: string, open: (clock: Clock) => Promise<Opened>): void {
+  async function withStore(use: (shared: Shared, clock: TestClock) => Promise<void>): Promise<void> {
+    const clock = testClock(noon)
+    const { shared, close } = await open(clock)
+    try {
+      await use(shared, clock)
+    } finally {
+      await close()
+    }
+  }
+  const withLoaded = (use: (shared: Shared, clock: TestClock) => Promise<void>) =>
+    withStore(async (shared, clock) => {
+      await shared.run(credit)
+      await shared.run(loadKey(5))
+      await use(shared, clock)
+    })
+
+  describe(`${name} as shared records`, () => {
+    test('an empty store asks for everything', () =>
+      withStore(async (shared) => {
+        expect(await shared.run(admitCommand())).toEqual({ code: 'load', account: true, keys: [5] })
+        expect([await shared.account(accountId), await shared.key(accountId, 5)]).toEqual([undefined, undefined])
+      }))
+
+    test('a call that is let in shows at the account and at the key', () =>
+      withLoaded(async (shared) => {
+        expect(await shared.run(admitCommand())).toEqual({ code: 'ok', parts: [wallet(40n)], available: 960n })
+        const purses = [{ id: 7, lease: 70, lent: 1_000n, available: 960n, held: 40n }]
+        expect(await shared.account(accountId)).toEqual(accountRecord(0n, { purses }))
+        const windows = [{ window: 'total', period: 0, spent: 0n }] as const
+        expect(await shared.key(accountId, 5)).toEqual(keyRecord(5, { inFlight: 1, held: 40n, windows }))
+      }))
+
+    test('a hold is claimed at its deadline and not before', () =>
+      withLoaded(async (shared, clock) => {
+        await shared.run(admitCommand())
+        clock.pass(29_999)
+        expect(await shared.claim(10, 10_000)).toEqual({ code: 'ok', holds: [] })
+        clock.pass(1)
+        expect(await shared.claim(10, 10_000)).toMatchObject({ holds: [{ id: 'call', state: 'held', metered }] })
+      }))
+
+    test('a claimed hold is hidden from others for a while', () =>
+      withLoaded(async (shared, clock) => {
+        await shared.run(admitCommand())
+        clock.pass(30_000)
+        await shared.claim(10, 10_000)
+        clock.pass(9_999)
+        expect(await shared.claim(10, 10_000)).toMatchObject({ holds: [] })
+        clock.pass(1)
+        expect(await shared.claim(10, 10_000)).toMatchObject({ holds: [{ id: 'call' }] })
+      }))
+
+    test('a checkpoint moves the deadline', () =>
+      withLoaded(async (shared, clock) => {
+        await shared.run(admitCommand())
+        clock.pass(20_000)
+        await shared.run(checkpoint)
+        clock.pass(29_999)
+        expect(await shared.claim(10, 10_000)).toMatchObject({ holds: [] })
+        clock.pass(1)
+        expect(await shared.claim(10, 10_000)).toMatchObject({ holds: [{ metered: { outputTokens: 2 } }] })
+      }))
+
+    test('a settled hold comes back with its record until it is final', () =>
+      withLoaded(async (shared, clock) => {
+        await shared.run(admitCommand())
+        const command = settleCommand([wallet(30n)])
+        await shared.run(command)
+        clock.pass(10_000)
+        expect(await shared.claim(10, 10_000)).toMatchObject({ holds: [{ state: 'settled', record: command.record }] })
+        await shared.run(finaliseCommand(30n))
+        clock.pass(10_000)
+        expect(await shared.claim(10, 10_000)).toEqual({ code: 'ok', holds: [] })
+      }))
+
+    test('claims come in the order of their deadlines, no more than were asked for', () =>
+      withLoaded(async (shared, clock) => {
+        for (const [id, termMs] of [
+          ['c', 3_000],
+          ['a', 1_000],
+          ['b', 2_000],
+        ] as const)
+          await shared.run(admitCommand({ id, termMs }))
+        clock.pass(5_000)
+        expect((await shared.claim(2, 10_000)).holds.map(({ id }) => id)).toEqual(['a', 'b'])
+        expect((await shared.claim(2, 10_000)).holds.map(({ id }) => id)).toEqual(['c'])
+      }))
+
+    test('calls at the same time get no more than there is', () =>
+      withLoaded(async (shared) => {
+        const calls = Array.from({ length: 40 }, (_, index) => shared.run(admitCommand({ id: `${index}` })))
+        const codes = (await Promise.all(calls)).map(({ code }) => code)
+        expect(codes.filter((code) => code === 'ok')).toHaveLength(25)
+        expect(codes.filter((code) => code === 'funds')).toHaveLength(15)
+      }))
+
+    test('one hold ends once, whoever comes first', () =>
+      withLoaded(async (shared) => {
+        await shared.run(admitCommand())
+        const ends = [
+          settleCommand([wallet(30n)]),
+          voidCommand(),
+          reapCommand([wallet(10n)]),
+          settleCommand([wallet(5n)]),
+        ]
+        const replies = await Promise.all(ends.map((command) => shared.run(command)))
+        expect(replies.filter(({ code }) => code === 'ok')).toHaveLength(1)
+        expect(replies.filter(({ code }) => code === 'duplicate')).toHaveLength(3)
+      }))
+
+    test('what is read is a record of its own: nothing later changes it', () =>
+      withLoaded(async (shared) => {
+        const before = await shared.account(accountId)
+        const copy = structuredClone(before)
+        await shared.run(admitCommand())
+        expect(before).toEqual(copy)
+      }))
+
+    test('answers any list of commands as the engine does', () =>
+      fc.assert(
+        fc.asyncProperty(fc.array(anyCommand, { maxLength: 30 }), (commands) => compare(commands)),
+        { numRuns: 60 },
+      ))
+  })
+
+  async function compare(commands: readonly (Command | number)[]): Promise<void> {
+    await withStore(async (shared, clock) => {
+      const model = machine()
+      for (const command of commands) {
+        if (typeof command === 'number') {
+          clock.pass(command)
+          model.nowMs += command
+        } else expect(await shared.run(command)).toEqual(model.run(command))
+      }
+      expect(await shared.account(accountId)).toEqual(model.account)
+      for (const id of [5, 6]) expect(await shared.key(accountId, id)).toEqual(model.keys.get(id))
+    })
+  }
+}
+
+const id = fc.constantFrom('a', 'b', 'c')
+const limited = { requestsPerMinute: 6, concurrency: 2, budgets: [{ limit: 200n, window: 'total' as const }] }
+/** Charges of up to 60 against holds of 40 or less, so that some overflow. */
+const anyCommand: fc.Arbitrary<Command | number> = fc.oneof(
+  fc.constantFrom(credit, loadKey(5), loadKey(6), 500, 20_000),
+  fc.record({ id, amount: fc.bigInt(0n, 40n), limits: fc.boolean() }).map(({ id, amount, limits }) => {
+    const keys = [keyFacts(5, limits ? limited : {}), keyFacts(6)]
+    return admitCommand({ id, keys, estimate: amount, needs: [{ purse: 7, amount }] })
+  }),
+  fc.record({ id, amount: fc.bigInt(0n, 400n) }).map(({ id, amount }): Command => ({
+    type: 'extend',
+    id,
+    accountId,
+    estimate: amount,
+    needs: [{ purse: 7, amount }],
+  })),
+  fc.record({ id, amount: fc.bigInt(0n, 60n) }).map(({ id, amount }) => settleCommand([wallet(amount)], id)),
+  fc.record({ id, amount: fc.bigInt(0n, 60n) }).map(({ id, amount }) => reapCommand([wallet(amount)], metered, id)),
+  fc.record({ id, amount: fc.bigInt(0n, 60n) }).map(({ id, amount }) => finaliseCommand(amount, id)),
+  id.map((id) => voidCommand(id)),
+  id.map((id): Command => ({ ...checkpoint, id }) as Command),
+)

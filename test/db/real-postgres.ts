@@ -1,0 +1,105 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import postgres from 'postgres'
+
+/** A PostgreSQL cluster of our own for one test file. */
+export interface RealPostgres {
+  /** Makes an empty database and gives its URL. */
+  create(): Promise<string>
+  stop(): Promise<void>
+}
+
+const installed = '/usr/lib/postgresql'
+const startMs = 60_000
+
+/** The folder of PostgreSQL's programs, oldest version from 15 on; undefined, with the reason printed, where absent. */
+function programs(): string | undefined {
+  const versions = existsSync(installed) ? readdirSync(installed).filter((version) => Number(version) >= 15) : []
+  const found = versions
+    .sort((a, b) => Number(a) - Number(b))
+    .map((version) => join(installed, version, 'bin'))
+    .find((folder) => existsSync(join(folder, 'initdb')))
+  if (!found) console.warn(`PostgreSQL tests are skipped: no server of version 15 or newer in ${installed}`)
+  return found
+}
+
+export const postgresPrograms = programs()
+
+/** PostgreSQL refuses to run as root, so root hands over to the user that the package made. */
+function owner(): { readonly uid: number; readonly gid: number } | undefined {
+  if (process.getuid?.() !== 0) return undefined
+  const id = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }))
+  return { uid: id('-u'), gid: id('-g') }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
+    })
+  })
+}
+
+async function answers(url: string, server: ChildProcess): Promise<void> {
+  for (const end = Date.now() + startMs; Date.now() < end; await wait(100)) {
+    if (server.exitCode !== null) throw new Error(`PostgreSQL ended with ${server.exitCode}`)
+    const client = postgres(url, { max: 1, connect_timeout: 5 })
+    const up = await client`select 1`.then(
+      () => true,
+      () => false,
+    )
+    await client.end({ timeout: 1 })
+    if (up) return
+  }
+  throw new Error(`PostgreSQL was not ready after ${startMs} ms`)
+}
+
+/** Starts PostgreSQL on a free port of this machine, in a folder that goes with it. */
+export async function startPostgres(folder: string): Promise<RealPostgres> {
+  const user = owner()
+  const home = mkdtempSync(join(tmpdir(), 'tollgate-postgres-'))
+  if (user) chownSync(home, user.uid, user.gid)
+  chmodSync(home, 0o700)
+  const run = { cwd: home, ...user, env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8' } }
+  execFileSync(join(folder, 'initdb'), ['-D', 'data', '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-sync'], {
+    ...run,
+    stdio: 'ignore',
+  })
+  const port = await freePort()
+  const settings = [
+    `port=${port}`,
+    'listen_addresses=127.0.0.1',
+    `unix_socket_directories=`,
+    'fsync=off',
+    'max_connections=120',
+  ]
+  const server = spawn(join(folder, 'postgres'), ['-D', 'data', ...settings.flatMap((setting) => ['-c', setting])], {
+    ...run,
+    stdio: 'ignore',
+  })
+  const url = (database: string) => `postgres://postgres@127.0.0.1:${port}/${database}`
+  await answers(url('postgres'), server)
+  let databases = 0
+  return {
+    async create() {
+      const name = `books_${++databases}`
+      const client = postgres(url('postgres'), { max: 1 })
+      await client.unsafe(`create database ${name}`)
+      await client.end()
+      return url(name)
+    },
+    async stop() {
+      const ended = new Promise((resolve) => server.once('exit', resolve))
+      // SIGINT: break off whatever still runs and end at once, in order.
+      server.kill('SIGINT')
+      await ended
+      rmSync(home, { recursive: true, force: true })
+    },
+  }
+}
