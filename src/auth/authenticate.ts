@@ -1,7 +1,7 @@
 import type { Caller, KeyFacts } from '../core/call.ts'
-import { GatewayError } from '../core/errors.ts'
+import { GatewayError, invalidKey } from '../core/errors.ts'
 import type { AccountRow, Books, Clock, Crypto, KeyRow } from '../ports.ts'
-import { invalidKey, readCredential, type Header } from './credential.ts'
+import { readCredential, type Header } from './credential.ts'
 import { createRecent } from './recent.ts'
 
 /** Who may use the admin API. An owner is a master key or sub-key: it manages the keys below itself. */

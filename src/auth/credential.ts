@@ -1,4 +1,4 @@
-import { GatewayError } from '../core/errors.ts'
+import { invalidKey } from '../core/errors.ts'
 
 /** Reads one header of the request by its lower-case name. */
 export type Header = (name: string) => string | undefined
@@ -10,14 +10,6 @@ const usable = /^[\x21-\x7e]+$/
 const bearer = /^bearer +(\S+)$/i
 /** Where SDKs of the dialects put a bare key. */
 const plainHeaders = ['x-api-key', 'x-goog-api-key', 'api-key'] as const
-
-/** Missing, malformed, unknown, expired and revoked keys get the same answer to the byte, so that none can be told from another. */
-export function invalidKey(): GatewayError {
-  return new GatewayError(
-    'invalid_api_key',
-    'The API key is missing, unknown, expired or revoked. Send a valid one as "Authorization: Bearer <key>".',
-  )
-}
 
 /** The key of a request, from any header that an SDK uses. Throws `invalid_api_key` for none, two that differ, or a malformed one. */
 export function readCredential(header: Header): string {

@@ -86,3 +86,11 @@ export class GatewayError extends Error {
     })
   }
 }
+
+/** Missing, malformed, unknown, expired and revoked keys get the same answer to the byte, so that none can be told from another. */
+export function invalidKey(): GatewayError {
+  return new GatewayError(
+    'invalid_api_key',
+    'The API key is missing, unknown, expired or revoked. Send a valid one as "Authorization: Bearer <key>".',
+  )
+}

@@ -67,7 +67,7 @@ export function readChatRequest(bytes: Uint8Array): ChatRequest {
   checkNumber(body, 'top_p', 1)
   checkStop(body['stop'])
   checkTools(body)
-  return { body, raw, model, stream, wantsUsage, maxOutput: given.length > 0 ? Math.min(...given) : undefined, choices }
+  return { body, raw, model, stream, wantsUsage, maxOutput: given.length > 0 ? Math.max(...given) : undefined, choices }
 }
 
 function parse(raw: Uint8Array): JsonObject {

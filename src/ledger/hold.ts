@@ -1,5 +1,5 @@
 import type { Caller, Part, UsageRecord } from '../core/call.ts'
-import { GatewayError } from '../core/errors.ts'
+import { GatewayError, invalidKey } from '../core/errors.ts'
 import { printMoney, type Nanos } from '../core/money.ts'
 import type { PriceSet } from '../core/price.ts'
 import type { Platform } from '../ports.ts'
@@ -173,10 +173,7 @@ function refusal(
         return new GatewayError('billing_unavailable', 'This account is stopped. Ask its operator.', {
           retryAfterMs: 60_000,
         })
-      return new GatewayError(
-        'invalid_api_key',
-        'The API key is missing or not valid. Send a valid key as "Authorization: Bearer <key>".',
-      )
+      return invalidKey()
     case 'key_changed':
       return new StaleKey()
     case 'duplicate':
@@ -187,18 +184,21 @@ function refusal(
 /** The cached key is older than the engine's record: the caller must be authenticated anew, then admitted again. */
 export class StaleKey extends GatewayError {
   constructor() {
-    super('invalid_api_key', 'The API key is missing or not valid. Send a valid key as "Authorization: Bearer <key>".')
+    super('invalid_api_key', invalidKey().message)
   }
 }
+
+/** Money or a budget is short: a smaller hold might still be let in. */
+export class NotFunded extends GatewayError {}
 
 function fundsRefusal(reply: { available: Nanos; held: Nanos }, currency: string, estimate: Nanos): GatewayError {
   const sums = `It needs ${printMoney(estimate)} ${currency}; ${printMoney(reply.available)} is available and ${printMoney(reply.held)} is held by calls in flight.`
   if (reply.held > 0n && reply.available + reply.held >= estimate) {
-    return new GatewayError('credit_held', `The credit for this call is held by calls in flight. ${sums}`, {
+    return new NotFunded('credit_held', `The credit for this call is held by calls in flight. ${sums}`, {
       retryAfterMs: 1_000,
     })
   }
-  return new GatewayError(
+  return new NotFunded(
     'insufficient_quota',
     `The account has not enough credit for this call. ${sums} Top up, or lower max_tokens.`,
   )
@@ -211,8 +211,9 @@ function limitRefusal(reply: Extract<AdmitReply, { code: 'limit' }>, currency: s
   const text = `The key's limit of ${limit} ${limitNames[reply.what]} is reached.`
   // A budget that never starts anew is not a matter of waiting: SDKs would retry a 429 for nothing.
   if (reply.what === 'budget' && reply.retryMs === 0)
-    return new GatewayError('insufficient_quota', `${text} Ask for a larger budget.`)
-  return new GatewayError('rate_limit_exceeded', text, { retryAfterMs: reply.retryMs })
+    return new NotFunded('insufficient_quota', `${text} Ask for a larger budget.`)
+  const Refusal = reply.what === 'budget' ? NotFunded : GatewayError
+  return new Refusal('rate_limit_exceeded', text, { retryAfterMs: reply.retryMs })
 }
 
 interface Opening {

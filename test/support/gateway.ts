@@ -9,8 +9,12 @@ export interface TestGatewayOptions {
   /** Base URL of the fake vendor, which stands for the vendor `fake` with the adapter named. */
   readonly vendorUrl: string
   readonly adapter?: string
+  /** More vendors: YAML lines, indented by two. */
+  readonly vendors?: string
   /** More of the model `test-model`: YAML lines, indented by four. */
   readonly model?: string
+  /** More models: YAML lines, indented by two. */
+  readonly models?: string
   /** More top-level YAML. */
   readonly yaml?: string
   readonly timeouts?: string
@@ -35,7 +39,7 @@ export interface TestGateway {
 }
 
 /** `test-model` costs 1 USD per million input tokens and 2 USD per million output tokens. */
-function yamlOf({ vendorUrl, adapter = 'openai', model = '', yaml = '', timeouts = '' }: TestGatewayOptions): string {
+function yamlOf({ vendorUrl, adapter = 'openai', vendors = '', model = '', models = '', yaml = '', timeouts = '' }: TestGatewayOptions): string {
   return `
 vendors:
   fake:
@@ -44,6 +48,7 @@ vendors:
     api_keys: [vendor-secret]
 ${timeouts}
   sandbox: {}
+${vendors}
 models:
   test-model:
     targets: [{ vendor: fake, model: vendor-model }]
@@ -55,6 +60,7 @@ ${model}
   sandbox/echo:
     targets: [{ vendor: sandbox, model: echo }]
     prices: { input: 1, output: 2 }
+${models}
 ${yaml}
 `
 }
