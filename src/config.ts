@@ -1,11 +1,12 @@
 import type { z } from 'zod'
 import { readEnvironment, type Environment, type EnvironmentValues } from './config/environment.ts'
+import { checkExchange, checkPrices, exchangeRates, listPrices } from './config/list-prices.ts'
 import { fileSchema, type File } from './config/schema.ts'
 import { printPath, readSource, type Fault, type Path, type Source } from './config/source.ts'
 import type { Model, Policies, VendorEntry } from './core/catalog.ts'
 import type { Nanos } from './core/money.ts'
-import { fullPricePpm, priceSet } from './core/price-set.ts'
-import { unitNames, type PriceSet, type Unit } from './core/price.ts'
+import { freeNanos, fullPricePpm, priceSet } from './core/price-set.ts'
+import { unitNames, type ExchangeRate, type PriceSet } from './core/price.ts'
 import { addresses, adapterOf } from './vendors/addresses.ts'
 
 /** An account that exists from the first start on. */
@@ -39,6 +40,10 @@ export interface Config extends Readonly<EnvironmentValues['rest']> {
   readonly vendors: ReadonlyMap<string, VendorEntry>
   readonly models: ReadonlyMap<string, Model>
   readonly accounts: ReadonlyMap<string, AccountSeed>
+  /** For accounts in another currency than the prices. */
+  readonly exchange: readonly ExchangeRate[]
+  /** Those of every model that has none of its own. */
+  readonly policies: Policies
   readonly holds: HoldLimits
 }
 
@@ -64,7 +69,7 @@ export { defaultLimits } from './config/schema.ts'
 
 /** Beyond this a list of faults helps nobody. */
 const maxFaults = 100
-export const defaultPolicies: Policies = { unstreamed: 'auto', clientAbort: 'cancel', abortBeforeContent: 'free' }
+const defaultPolicies: Policies = { unstreamed: 'auto', clientAbort: 'cancel', abortBeforeContent: 'free' }
 /** A local vendor needs no key, but a vendor without one is off. */
 const localKey = 'local'
 
@@ -88,6 +93,15 @@ export function readConfig({ text, path, env }: ConfigInput): Config {
     throw new ConfigError(path, printFaults(path, faults, environment.faults))
   }
   return freeze(build(parsed.data, environment.values))
+}
+
+/** Prices alone, read by the rules of the file. Throws ConfigError with all that is wrong. */
+export function readPrices(prices: object): PriceSet {
+  const model = { targets: [{ vendor: 'sandbox', model: 'echo' }], prices }
+  const text = JSON.stringify({ vendors: { sandbox: {} }, models: { prices: model } })
+  const read = readConfig({ text, path: 'prices', env: {} }).models.get('prices')?.prices
+  if (read === undefined) throw new ConfigError('prices', ['prices: are missing'])
+  return read
 }
 
 function printFaults(path: string, faults: readonly Fault[], environment: readonly string[]): string[] {
@@ -123,6 +137,7 @@ function crossFaults(source: Source, raw: unknown): Fault[] {
     if (!source.unresolved(path)) faults.push(source.fault(path, text))
   }
   checkHolds(mapAt(raw, 'holds'), fail)
+  checkExchange(isMap(raw) ? raw['exchange_rates'] : undefined, fail)
   for (const [id, vendor] of Object.entries(vendors)) if (isMap(vendor)) checkVendor(id, vendor, fail)
   for (const [name, model] of Object.entries(mapAt(raw, 'models'))) {
     if (isMap(model)) checkModel(['models', name], model, { vendors: Object.keys(vendors), fail })
@@ -171,6 +186,7 @@ function checkModel(path: Path, model: RawMap, { vendors, fail }: { vendors: rea
   if (isMap(prices) && model['free'] !== true && isFree(prices)) {
     fail([...path, 'prices'], 'are all zero; a model that costs nothing must say free: true')
   }
+  if (isMap(prices)) checkPrices([...path, 'prices'], prices, fail)
   const seen = new Set<string>()
   for (const [index, target] of (Array.isArray(targets) ? (targets as unknown[]) : []).entries()) {
     if (!isMap(target) || typeof target['vendor'] !== 'string') continue
@@ -191,11 +207,14 @@ const printName = (name: string): string => printPath([name])
 
 function isFree(prices: RawMap): boolean {
   const given = unitNames.flatMap((unit) => (prices[unit] === undefined ? [] : [prices[unit]]))
+  if (prices['tiers'] !== undefined || prices['service_tiers'] !== undefined || prices['off_peak'] !== undefined)
+    return false
   return given.length > 0 && given.every((price) => /^-?0+(\.0*)?$/.test(String(price)))
 }
 
 function build(file: File, { host, port, rest }: EnvironmentValues): Config {
   const { server, holds } = file
+  const policies = buildPolicies(file.defaults.policies, defaultPolicies)
   return {
     server: {
       host: host ?? server.host,
@@ -204,12 +223,14 @@ function build(file: File, { host, port, rest }: EnvironmentValues): Config {
       shutdownGraceMs: server.shutdown_grace_seconds * 1_000,
     },
     vendors: mapValues(file.vendors, buildVendor),
-    models: mapValues(file.models, (name, model) => buildModel(name, model, file.defaults.policies)),
+    models: mapValues(file.models, (name, model) => buildModel(name, model, policies)),
     accounts: mapValues(file.accounts, (_name, account) => ({
       currency: account.currency,
       startingBalance: account.starting_balance,
       discountPpm: fullPricePpm - account.discount_percent,
     })),
+    exchange: exchangeRates(file.exchange_rates),
+    policies,
     holds: {
       firstOutputTokens: holds.first_output_tokens,
       cap: holds.cap,
@@ -238,7 +259,7 @@ function buildVendor(id: string, vendor: File['vendors'][string]): VendorEntry {
   }
 }
 
-function buildModel(name: string, model: File['models'][string], defaults: File['defaults']['policies']): Model {
+function buildModel(name: string, model: File['models'][string], defaults: Policies): Model {
   const prices = model.free ? freePrices() : model.prices && listPrices(model.prices)
   return {
     name,
@@ -248,28 +269,31 @@ function buildModel(name: string, model: File['models'][string], defaults: File[
       ...(region === undefined ? {} : { region }),
     })),
     ...(prices === undefined ? {} : { prices }),
+    ...weightsOf(model.token_weights),
     maxOutputTokens: model.max_output_tokens,
-    policies: {
-      unstreamed: model.policies.unstreamed ?? defaults.unstreamed ?? defaultPolicies.unstreamed,
-      clientAbort: model.policies.client_abort ?? defaults.client_abort ?? defaultPolicies.clientAbort,
-      abortBeforeContent:
-        model.policies.abort_before_content ?? defaults.abort_before_content ?? defaultPolicies.abortBeforeContent,
-    },
+    policies: buildPolicies(model.policies, defaults),
     // A file does not say when a model came; the database does, where there is one.
     createdAtMs: 0,
     provisioned: true,
   }
 }
 
-function listPrices({ currency, ...given }: NonNullable<File['models'][string]['prices']>): PriceSet {
-  const nanos = Object.fromEntries(Object.entries(given).filter(([, price]) => price !== undefined))
-  return priceSet({ currency, nanos, discountPpm: fullPricePpm })
+function weightsOf(given: File['models'][string]['token_weights'] = {}): Pick<Model, 'tokenWeights'> {
+  const known = unitNames.flatMap((unit) => (given[unit] === undefined ? [] : [[unit, given[unit]] as const]))
+  return known.length === 0 ? {} : { tokenWeights: Object.fromEntries(known) }
+}
+
+function buildPolicies(given: File['defaults']['policies'], defaults: Policies): Policies {
+  return {
+    unstreamed: given.unstreamed ?? defaults.unstreamed,
+    clientAbort: given.client_abort ?? defaults.clientAbort,
+    abortBeforeContent: given.abort_before_content ?? defaults.abortBeforeContent,
+  }
 }
 
 /** Every unit costs nothing: whatever a vendor counts can be charged. */
 function freePrices(): PriceSet {
-  const nanos = Object.fromEntries(unitNames.map((unit) => [unit, 0n])) as Record<Unit, bigint>
-  return priceSet({ currency: 'USD', nanos, discountPpm: fullPricePpm })
+  return priceSet({ currency: 'USD', nanos: freeNanos, discountPpm: fullPricePpm })
 }
 
 function mapValues<From, To>(

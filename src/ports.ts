@@ -2,14 +2,17 @@ import type { Budget, BudgetWindow, UsageRecord } from './core/call.ts'
 import type { Catalog } from './core/catalog.ts'
 import type { Nanos } from './core/money.ts'
 import type { Counts } from './core/price.ts'
-import type { ClaimReply, Command, ReplyTo } from './ledger/engine/commands.ts'
+import type { TokenAsset } from './core/tokens.ts'
+import type { ClaimReply, Command, OtherEpoch, ReplyTo } from './ledger/engine/commands.ts'
 import type { AccountRecord, KeyRecord } from './ledger/engine/records.ts'
 
 /** Every seam to the outside, types only. `platform/` makes them real, `entry/` chooses. */
 
 export interface Clock {
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970. It may jump; what has a date asks it. */
   now(): number
+  /** Milliseconds since some moment. It never goes back; intervals are measured with it. */
+  elapsed(): number
   /** Calls `run` once after `ms`; the result stops it. */
   after(ms: number, run: () => void): () => void
 }
@@ -19,7 +22,7 @@ export type Log = (event: string, fields?: Readonly<Record<string, unknown>>) =>
 
 /** The engine's records, and the one atomic step that works on them. */
 export interface Shared {
-  run<C extends Command>(command: C): Promise<ReplyTo<C>>
+  run<C extends Command>(command: C): Promise<ReplyTo<C> | OtherEpoch>
   /** Holds whose deadline has passed, hidden from other sweepers for `hideMs`. */
   claim(limit: number, hideMs: number): Promise<ClaimReply>
   /** The account as the engine sees it now, for showing what is held; undefined where it is not loaded. */
@@ -114,16 +117,25 @@ export interface AccountRow {
 
 export interface LeaseRequest {
   readonly purse: number
+  /** `TOK` where the purse counts in micro-tokens. */
+  readonly asset?: TokenAsset
   readonly spender: string
   readonly epoch: number
   /** At least this much, if there is any. */
   readonly want: Nanos
 }
 
+/** What can pay for calls now: the wallet, or a grant of credit, of a quota's period, or of a package's tokens. */
 export interface Purse {
   readonly id: number
-  readonly kind: 'wallet'
+  readonly kind: 'wallet' | 'credit' | 'quota' | 'package'
+  /** The account's currency, or `TOK` for micro-tokens. */
+  readonly asset: string
+  /** Patterns of public model names that it pays for; none: all. */
+  readonly models: readonly string[]
   readonly expiresAtMs: number | undefined
+  /** All that is posted to it, in nano-units or micro-tokens: what is free and what is lent. */
+  readonly posted: bigint
 }
 
 /** A loan: `lent` is the total under this lease, so that asking twice lends once. */
@@ -153,6 +165,9 @@ export interface Receipt {
   readonly vendor: string
   readonly vendorModel: string
   readonly servedModel: string | undefined
+  /** Served with, as the vendor says; and the least prompt of the length tier that priced the call. */
+  readonly serviceTier: string | undefined
+  readonly lengthTier: number | undefined
   readonly counts: Counts
   readonly source: string
   readonly tokenizer: string | undefined
@@ -190,7 +205,10 @@ export interface Books {
   findKey(
     hash: string,
   ): Promise<{ readonly chain: readonly KeyRow[]; readonly account: AccountRow | undefined } | undefined>
-  /** The purses of an account in burn order. */
+  /**
+   * The purses of an account that can pay now, in burn order. The grant of a quota's current period is made here when
+   * it is missing; a used-up one stays in the list until its period ends, so that its end is known.
+   */
   purses(accountId: number): Promise<readonly Purse[]>
   /** What a key and every key below it have spent in the period that starts at `sinceMs`. */
   spent(keyId: number, window: BudgetWindow, sinceMs: number): Promise<Nanos>

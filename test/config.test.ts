@@ -34,6 +34,8 @@ describe('an empty file', () => {
       vendors: new Map(),
       models: new Map(),
       accounts: new Map(),
+      exchange: [],
+      policies: { unstreamed: 'auto', clientAbort: 'cancel', abortBeforeContent: 'free' },
       holds: { firstOutputTokens: 1024, cap: undefined, termMs: 30_000, checkpointMs: 2_000 },
       dataDir: './data',
       masterKey: undefined,
@@ -99,6 +101,38 @@ models:
       createdAtMs: 0,
       provisioned: true,
     })
+  })
+
+  test('is rates beside the plain price, by length, service tier, hour and region, each with the markup', () => {
+    const text = modelOf(`prices:
+      input: 1
+      output: 2
+      markup_percent: 10
+      tiers:
+        - { above: 200000, input: 2, service_tiers: { priority: { input: 4 } } }
+        - { from: '1000', output: 3 }
+      service_tiers: { flex: { input: 0.5, output: '0.000000001' } }
+      off_peak: [{ from: '16:30', to: 00:30, days: [sun, mon], input: 0.25 }]
+      regions: { eu: 1.1 }`)
+    expect(read(text).models.get('m')?.prices).toEqual({
+      id: 'USD:input=1100000000,output=2200000000;d=1000000;r=1c891b9fdea22d88d89882c786c679ff',
+      currency: 'USD',
+      nanos: { input: 1_100_000_000n, output: 2_200_000_000n },
+      discountPpm: 1_000_000,
+      rates: [
+        { when: { region: 'eu' }, nanos: {}, tokensPpm: 1_100_000 },
+        { when: { hours: { fromMinute: 990, toMinute: 30, days: [0, 1] } }, nanos: { input: 275_000_000n } },
+        { when: { service: 'flex' }, nanos: { input: 550_000_000n, output: 2n } },
+        { when: { fromTokens: 1_000 }, nanos: { output: 3_300_000_000n } },
+        { when: { fromTokens: 200_001 }, nanos: { input: 2_200_000_000n } },
+        { when: { fromTokens: 200_001, service: 'priority' }, nanos: { input: 4_400_000_000n } },
+      ],
+    })
+  })
+
+  test('is rates of exchange as fractions in lowest terms', () => {
+    const text = "exchange_rates: [{ from: USD, to: CNY, rate: '7.25', version: '2026-07-24' }]"
+    expect(read(text).exchange).toEqual([{ from: 'USD', to: 'CNY', num: 29n, den: 4n, version: '2026-07-24' }])
   })
 
   test('is a model that is free in every unit', () => {
@@ -201,7 +235,9 @@ describe('a fault', () => {
     [
       'an unknown section',
       'servers: {}',
-      ['x.yaml:1:1 servers: is not known here; known are: server, vendors, models, accounts, defaults, holds'],
+      [
+        'x.yaml:1:1 servers: is not known here; known are: server, vendors, models, accounts, exchange_rates, defaults, holds',
+      ],
     ],
     [
       'an unknown field',
@@ -222,7 +258,7 @@ describe('a fault', () => {
     [
       'no map at all',
       '- a',
-      ['x.yaml:1:1 file: must be a map with: server, vendors, models, accounts, defaults, holds'],
+      ['x.yaml:1:1 file: must be a map with: server, vendors, models, accounts, exchange_rates, defaults, holds'],
     ],
     [
       'a variable that is not set',
@@ -308,12 +344,71 @@ describe('a fault', () => {
     [
       'an unknown unit',
       modelOf('prices: { input: 1, output: 1, tokens: 1 }'),
-      [`x.yaml:7:36 models.m.prices.tokens: is not known here; known are: currency, ${unitNames.join(', ')}`],
+      [
+        `x.yaml:7:36 models.m.prices.tokens: is not known here; known are: currency, ${unitNames.join(', ')}, tiers, service_tiers, off_peak, regions, markup_percent`,
+      ],
     ],
     [
       'prices of nothing',
       modelOf('prices: { input: 0, output: "0.0" }'),
       ['x.yaml:7:5 models.m.prices: are all zero; a model that costs nothing must say free: true'],
+    ],
+    [
+      'a tier with two borders, one with none, and one without a price',
+      modelOf('prices: { input: 1, output: 1, tiers: [{ above: 1, from: 1, input: 1 }, { input: 2 }, { from: 9 }] }'),
+      [
+        'x.yaml:7:44 models.m.prices.tiers[0]: needs either above or from',
+        'x.yaml:7:77 models.m.prices.tiers[1]: needs either above or from',
+        'x.yaml:7:91 models.m.prices.tiers[2]: names no price',
+      ],
+    ],
+    [
+      'two tiers with one border',
+      modelOf('prices: { input: 1, output: 1, tiers: [{ above: 9, input: 1 }, { from: 10, input: 2 }] }'),
+      ['x.yaml:7:68 models.m.prices.tiers[1]: has the border of tier 1 above it'],
+    ],
+    [
+      'an unknown service tier, and one without a price',
+      modelOf('prices: { input: 1, output: 1, service_tiers: { turbo: { input: 1 }, flex: {} } }'),
+      [
+        'x.yaml:7:53 models.m.prices.service_tiers.turbo: is not known here; known are: flex, priority, batch',
+        'x.yaml:7:74 models.m.prices.service_tiers.flex: names no price',
+      ],
+    ],
+    [
+      'no time of day, and windows that overlap past the end of the week',
+      modelOf(`prices:
+      input: 1
+      output: 1
+      off_peak:
+        - { from: "24:00", to: "01:00", input: 1 }
+        - { from: "23:00", to: "02:00", days: [sat], input: 1 }
+        - { from: "01:59", to: "02:30", days: [sun], input: 1 }
+        - { from: "03:00", to: "03:00", input: 1 }`),
+      [
+        'x.yaml:11:19 models.m.prices.off_peak[0].from: must be a time of day in UTC such as "16:30"',
+        'x.yaml:13:11 models.m.prices.off_peak[2]: overlaps a window above it',
+        'x.yaml:14:32 models.m.prices.off_peak[3].to: must differ from from',
+      ],
+    ],
+    [
+      'a multiplier with too many decimals, and a markup below nothing',
+      modelOf('prices: { input: 1, output: 1, regions: { eu: 1.1234567 }, markup_percent: -1 }'),
+      [
+        'x.yaml:7:51 models.m.prices.regions.eu: must be a multiplier above 0 and up to 1000 with at most six decimals, such as "1.1"',
+        'x.yaml:7:80 models.m.prices.markup_percent: must be a percentage from 0 to 10000 with at most four decimals',
+      ],
+    ],
+    [
+      'rates of exchange into the same currency, and twice into another',
+      `exchange_rates:
+  - { from: USD, to: USD, rate: 1, version: a }
+  - { from: USD, to: CNY, rate: 7, version: a }
+  - { from: USD, to: CNY, rate: 8, version: b }`,
+      [
+        'x.yaml:2:22 exchange_rates[0].to: must differ from from',
+        'x.yaml:4:5 exchange_rates[2]: is for the same currencies as a rate above it',
+      ],
     ],
     [
       'prices of a free model',

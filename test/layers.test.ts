@@ -14,6 +14,7 @@ const may: Readonly<Record<string, readonly string[]>> = {
   'ports.ts': ['type core', 'type ledger/engine', 'type db'],
   config: ['core', 'vendors'],
   'config.ts': ['core', 'vendors', 'config'],
+  'price-lists': ['core', 'vendors'],
   fronts: ['core'],
   vendors: ['core', 'type ports.ts'],
   auth: ['core', 'type ports.ts', 'db', 'type fronts'],

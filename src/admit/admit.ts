@@ -3,9 +3,11 @@ import type { Model } from '../core/catalog.ts'
 import type { Nanos } from '../core/money.ts'
 import type { PriceSet } from '../core/price.ts'
 import { readPrompt, type PromptText } from '../core/prompt.ts'
+import { hasAudio, serviceTierOf } from '../core/wire.ts'
+import { tokenAsset } from '../core/tokens.ts'
 import { admitHold, type Hold, type Ledger, NotFunded } from '../ledger/hold.ts'
 import { pinPrices } from '../ledger/prices.ts'
-import { coveredOutput, quote } from '../ledger/size.ts'
+import { coveredOutput, quote, type Reach } from '../ledger/size.ts'
 import type { Settings } from '../ports.ts'
 
 /** An account can well afford what is at most this share of its available money. */
@@ -34,14 +36,16 @@ export interface AdmitRequest {
  */
 export async function admit(ledger: Ledger, request: AdmitRequest): Promise<Admission> {
   const { caller, call, model, free } = request
-  const prices = pinPrices(model, caller)
+  const prices = pinPrices(model, caller, ledger.platform.catalog().exchange)
+  const asked = { startedAtMs: call.startedAtMs, serviceTier: serviceTierOf(call.body), audio: hasAudio(call.body) }
   const prompt = readPrompt(call.body)
   const promptTokens = countOnce(ledger, prompt)
   const bound = call.choices * (call.maxOutput ?? model.maxOutputTokens)
   const available = await availableTo(ledger, caller.accountId)
-  const plan = { request, prices, bound, available, promptTokens }
+  const plan = { request, prices, asked, bound, available, promptTokens }
   // Counting a prompt costs more than all else that a call needs: where money is plenty a bound of its tokens does.
-  const isRich = free || affords(available, quote({ inputTokens: prompt.upperBound, outputTokens: bound }, prices))
+  const most = { ...asked, inputTokens: prompt.upperBound, outputTokens: bound }
+  const isRich = free || affords(available, quote(most, prices))
   if (!isRich) return takeHold(ledger, plan, { inputTokens: await promptTokens(), isExact: true })
   try {
     return await takeHold(ledger, plan, { inputTokens: prompt.upperBound, isExact: false })
@@ -55,6 +59,8 @@ export async function admit(ledger: Ledger, request: AdmitRequest): Promise<Admi
 interface Plan {
   readonly request: AdmitRequest
   readonly prices: PriceSet
+  /** What may make it dearer, beside the length of the prompt. */
+  readonly asked: Omit<Reach, 'inputTokens'>
   /** The most output tokens that the call can give. */
   readonly bound: number
   readonly available: Nanos
@@ -68,10 +74,11 @@ interface Input {
 }
 
 async function takeHold(ledger: Ledger, plan: Plan, { inputTokens, isExact }: Input): Promise<Admission> {
-  const { request, prices, bound, available, promptTokens } = plan
+  const { request, prices, asked, bound, available, promptTokens } = plan
   const { caller, call, model, free } = request
   const { settings } = ledger.platform
-  const worst = quote({ inputTokens, outputTokens: bound }, prices)
+  const reach = { ...asked, inputTokens }
+  const worst = quote({ ...reach, outputTokens: bound }, prices)
   const policy = model.policies.unstreamed
   const mayWhole = policy === 'whole' || (policy === 'auto' && (!isExact || affords(available, worst)))
   const whole = !call.stream && mayWhole && (settings.holdCap === undefined || worst <= settings.holdCap)
@@ -79,12 +86,13 @@ async function takeHold(ledger: Ledger, plan: Plan, { inputTokens, isExact }: In
     id: call.id,
     caller,
     model: call.model,
+    publicModel: model.name,
     prices,
+    tokenWeights: model.tokenWeights ?? {},
     free,
     stream: call.stream,
-    startedAtMs: call.startedAtMs,
-    inputTokens,
-    outputTokens: whole ? bound : firstOutput({ inputTokens, bound, prices }, settings),
+    ...reach,
+    outputTokens: whole ? bound : firstOutput({ reach, bound, prices }, settings),
     mostOutputTokens: bound,
   })
   return { hold, prices, whole, promptTokens }
@@ -92,12 +100,12 @@ async function takeHold(ledger: Ledger, plan: Plan, { inputTokens, isExact }: In
 
 /** What the first hold of a stream covers: a little, and under the operator's cap for one hold. */
 function firstOutput(
-  { inputTokens, bound, prices }: { inputTokens: number; bound: number; prices: PriceSet },
+  { reach, bound, prices }: { reach: Reach; bound: number; prices: PriceSet },
   settings: Settings,
 ): number {
   const wanted = Math.min(bound, settings.firstOutputTokens)
   if (settings.holdCap === undefined) return wanted
-  return Math.min(wanted, coveredOutput(settings.holdCap, inputTokens, prices))
+  return Math.min(wanted, coveredOutput(settings.holdCap, reach, prices))
 }
 
 function affords(available: Nanos, worst: Nanos): boolean {
@@ -108,8 +116,13 @@ function affords(available: Nanos, worst: Nanos): boolean {
 async function availableTo({ spender, platform }: Ledger, accountId: number): Promise<Nanos> {
   const seen = spender.seen(accountId)
   if (seen !== undefined) return seen
+  // This is a hint: where the books are away it is missing, and taking the hold says so.
+  if (!spender.purses(accountId)) await spender.loadAccount(accountId).catch(() => {})
   const account = await platform.shared.account(accountId)
-  return account ? account.purses.reduce((sum, purse) => sum + purse.available, 0n) : 0n
+  const isMoney = (id: number) =>
+    !spender.purses(accountId)?.some((purse) => purse.id === id && purse.asset === tokenAsset)
+  const money = account?.purses.filter(({ id }) => isMoney(id)) ?? []
+  return money.reduce((sum, purse) => sum + purse.available, 0n)
 }
 
 function countOnce({ platform }: Ledger, { texts, fixedTokens }: PromptText): () => Promise<number> {

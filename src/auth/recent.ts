@@ -19,14 +19,14 @@ export function createRecent<Value>(clock: Clock, { entries, lifeMs }: RecentLim
     get(name) {
       const found = kept.get(name)
       if (found === undefined) return undefined
-      if (found.untilMs > clock.now()) return found.value
+      if (found.untilMs > clock.elapsed()) return found.value
       kept.delete(name)
       return undefined
     },
     set(name, value) {
       // Deleted first, so that the map stays in the order of writing and its first entry is the oldest.
       kept.delete(name)
-      kept.set(name, { value, untilMs: clock.now() + lifeMs })
+      kept.set(name, { value, untilMs: clock.elapsed() + lifeMs })
       if (kept.size > entries) kept.delete(kept.keys().next().value ?? name)
     },
     forget(gone) {

@@ -4,6 +4,7 @@ import { GatewayError } from '../core/errors.ts'
 import type { Platform } from '../ports.ts'
 import { vendors } from '../vendors/index.ts'
 import type { Vendor } from '../vendors/vendor.ts'
+import { hideKey } from './hide-key.ts'
 import { AttemptFailed, callVendor, type Trying, type VendorAnswer } from './vendor-answer.ts'
 
 /** Tries of one call at most, over all its targets. */
@@ -72,6 +73,8 @@ export async function attemptTargets(platform: Platform, options: AttemptOptions
   for (const target of options.targets.slice(0, attemptLimit)) {
     const reach = reachOf(platform, target)
     if (!reach) continue
+    // He may have left while the call was admitted: then nobody would end the try.
+    if (options.isGone()) throw new CallerGone(attempts, false)
     const started = { vendor: target.vendor, model: target.model, startedAtMs: platform.clock.now() }
     const streamed = options.stream || reach.vendor.streamOnly?.(options.call, target) === true
     trying = start(platform, { ...reach, call: options.call, target, streamed })
@@ -110,7 +113,7 @@ function reachOf(platform: Platform, target: Target): Reach | undefined {
   const entry = platform.catalog().vendors.get(target.vendor)
   const vendor = entry && vendors.get(entry.adapter)
   const apiKey = entry?.apiKeys[0]
-  return entry && vendor && apiKey !== undefined ? { entry, vendor, apiKey } : undefined
+  return entry && vendor && apiKey !== undefined ? { entry, vendor: hideKey(vendor, apiKey), apiKey } : undefined
 }
 
 interface Try extends Reach {

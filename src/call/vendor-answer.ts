@@ -2,8 +2,9 @@ import type { JsonObject } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
 import { createSseParser, type ServerEvent } from '../core/sse.ts'
 import type { TimeLimits } from '../core/catalog.ts'
+import { isObject, parseJson } from '../core/wire.ts'
 import type { Platform, Receiver, Sending, VendorHead, VendorRequest } from '../ports.ts'
-import type { Piece, Vendor, VendorFailure } from '../vendors/vendor.ts'
+import type { Piece, Vendor, VendorFailure, VendorReply } from '../vendors/vendor.ts'
 
 /** An error body is read up to here; what lies beyond tells nothing more. */
 const errorBodyLimit = 64 * 1024
@@ -27,7 +28,13 @@ export interface Listener {
 
 /** A vendor's answer whose status and first content are known. */
 export type VendorAnswer =
-  | { readonly kind: 'body'; readonly head: VendorHead; readonly bytes: Uint8Array }
+  | {
+      readonly kind: 'body'
+      readonly head: VendorHead
+      readonly bytes: Uint8Array
+      readonly body: JsonObject
+      readonly reply: VendorReply
+    }
   | {
       readonly kind: 'stream'
       readonly head: VendorHead
@@ -123,14 +130,25 @@ function receiverOf(state: State): Receiver {
       state.head = head
       state.mode = receivedMode(head)
     },
-    data(chunk) {
-      state.watch.alive()
-      if (state.mode === 'events') readEvents(state, () => state.parser.push(chunk))
-      else if (state.mode !== 'over') collect(state, chunk)
-    },
-    end: () => ended(state),
+    data: (chunk) =>
+      guarded(state, () => {
+        state.watch.alive()
+        if (state.mode === 'events') readEvents(state, () => state.parser.push(chunk))
+        else if (state.mode !== 'over') collect(state, chunk)
+      }),
+    end: () => guarded(state, () => ended(state)),
     fail: (error) =>
       broken(state, new GatewayError('vendor_error', 'The connection to the vendor failed.', { cause: error })),
+  }
+}
+
+/** What throws here would be lost in the transport, and the call would wait for ever. */
+function guarded(state: State, work: () => void): void {
+  try {
+    work()
+  } catch (error) {
+    if (error instanceof GatewayError) return stop(state, error)
+    stop(state, new GatewayError('vendor_error', 'The vendor sent an answer that cannot be read.', { cause: error }))
   }
 }
 
@@ -171,9 +189,11 @@ function collect(state: State, chunk: Uint8Array): void {
 
 /** The vendor answered with an error status. */
 function refused(state: State): void {
-  if (!state.head || state.mode === 'over') return
+  const { head, call, body } = state
+  if (!head || state.mode === 'over') return
+  const failed = new AttemptFailed(call.vendor.failure(head, body.bytes()), head.status)
   over(state)
-  state.reject(new AttemptFailed(state.call.vendor.failure(state.head, state.body.bytes()), state.head.status))
+  state.reject(failed)
 }
 
 function ended(state: State): void {
@@ -181,36 +201,54 @@ function ended(state: State): void {
   if (state.mode === 'events') readEvents(state, () => state.parser.end())
   const { mode, head } = state
   if (mode === 'over' || !head) return
-  if (mode === 'events' && !state.isCommitted)
-    return broken(state, new GatewayError('vendor_error', 'The vendor closed the stream before it answered.'))
+  if (mode === 'events' && !state.isCommitted) return broken(state, closedEarly())
   over(state)
   if (mode === 'events') tell(state, (listener) => listener.end())
-  else state.resolve({ kind: 'body', head, bytes: state.body.bytes() })
+  else readReply(state, head)
+}
+
+/** A good status with no answer behind it is a failure like any other: another target may do better. */
+function readReply({ body: collected, call, resolve, reject }: State, head: VendorHead): void {
+  const bytes = collected.bytes()
+  const body = parseJson(bytes)
+  const reply = isObject(body) ? replyOf(call.vendor, body) : undefined
+  if (isObject(body) && reply && !reply.error) return resolve({ kind: 'body', head, bytes, body, reply })
+  const error =
+    reply?.error ?? new GatewayError('vendor_error', 'The vendor answered with something that is no answer.')
+  reject(new AttemptFailed({ error, fault: 'down' }, head.status))
+}
+
+function replyOf(vendor: Vendor, body: JsonObject): VendorReply {
+  try {
+    return vendor.reply(body)
+  } catch (cause) {
+    // A body that is nested beyond the stack, for one.
+    return {
+      text: '',
+      error: new GatewayError('vendor_error', 'The vendor sent a body that cannot be read.', { cause }),
+    }
+  }
 }
 
 function readEvents(state: State, parse: () => readonly ServerEvent[]): void {
-  try {
-    const steps = parse().map((event) => ({ event, piece: state.read(event) }))
-    if (state.listener) return steps.length > 0 ? state.listener.steps(steps) : undefined
-    state.early.push(...steps)
-    if (!state.isCommitted) decide(state)
-  } catch (error) {
-    stop(
-      state,
-      error instanceof GatewayError
-        ? error
-        : new GatewayError('vendor_error', 'The vendor sent a stream that cannot be read.', { cause: error }),
-    )
-  }
+  const steps = parse().map((event) => ({ event, piece: state.read(event) }))
+  if (state.listener) return steps.length > 0 ? state.listener.steps(steps) : undefined
+  state.early.push(...steps)
+  if (!state.isCommitted) decide(state)
 }
 
 /** The first content, or a sign of the end, makes the stream the answer; an error before it fails the try. */
 function decide(state: State): void {
   for (const { piece } of state.early) {
     if (piece.error) return stop(state, piece.error)
+    if (piece.last && !state.early.some((step) => step.piece.usage)) return stop(state, closedEarly())
     if (piece.content || piece.whole || piece.last) return commit(state)
   }
   if (state.early.length >= preambleLimit) commit(state)
+}
+
+function closedEarly(): GatewayError {
+  return new GatewayError('vendor_error', 'The vendor closed the stream before it answered.')
 }
 
 function commit(state: State): void {
@@ -245,7 +283,7 @@ function commit(state: State): void {
 
 function receivedMode({ status, headers }: VendorHead): 'error' | 'events' | 'body' {
   if (status < 200 || status >= 300) return 'error'
-  return (headers['content-type'] ?? '').includes('text/event-stream') ? 'events' : 'body'
+  return (headers['content-type'] ?? '').toLowerCase().includes('text/event-stream') ? 'events' : 'body'
 }
 
 /** Collects chunks up to a limit; `add` says false for the chunk that goes beyond it, and drops it. */
@@ -277,13 +315,13 @@ export function joined(chunks: readonly Uint8Array[], size: number): Uint8Array 
 
 /** The first byte, the silence between two chunks, and the whole, each with its own limit; one timer for all. */
 function openWatch(clock: Platform['clock'], limits: TimeLimits, expired: (error: GatewayError) => void) {
-  const startedAt = clock.now()
+  const startedAt = clock.elapsed()
   let lastByteAt: number | undefined
   let isPaused = false
   let stop = clock.after(Math.min(limits.firstByteMs, limits.totalMs), look)
 
   function look(): void {
-    const now = clock.now()
+    const now = clock.elapsed()
     // A vendor that we keep from sending is not silent.
     if (isPaused) lastByteAt = now
     const silenceMs = lastByteAt === undefined ? limits.firstByteMs : limits.idleMs
@@ -298,25 +336,12 @@ function openWatch(clock: Platform['clock'], limits: TimeLimits, expired: (error
 
   return {
     alive() {
-      lastByteAt = clock.now()
+      lastByteAt = clock.elapsed()
     },
     pause(isOn: boolean) {
       isPaused = isOn
-      lastByteAt = clock.now()
+      lastByteAt = clock.elapsed()
     },
     stop: () => stop(),
-  }
-}
-
-const decoder = new TextDecoder()
-
-/** The JSON object in a vendor's body, or undefined for anything else: HTML, `null`, a list, nothing. */
-export function jsonObject(bytes: Uint8Array): JsonObject | undefined {
-  try {
-    const value: unknown = JSON.parse(decoder.decode(bytes))
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : undefined
-  } catch {
-    // Not JSON: the caller of this function decides what that means.
-    return undefined
   }
 }

@@ -1,5 +1,6 @@
 import type { Nanos } from './money.ts'
 import type { Counts, PriceSet } from './price.ts'
+import type { TokenAsset } from './tokens.ts'
 
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject
 export interface JsonObject {
@@ -122,7 +123,10 @@ export interface Attempt {
 export interface Part {
   readonly purse: number
   readonly lease: number
+  /** Nano-units of money; of a purse of tokens, micro-tokens. */
   readonly amount: Nanos
+  /** There for a purse of tokens alone: its parts are no money, and no sum of money counts them. */
+  readonly asset?: TokenAsset
 }
 
 /** The immutable row of one call. */
@@ -137,11 +141,15 @@ export interface UsageRecord {
   readonly vendor: string
   readonly vendorModel: string
   readonly servedModel?: string
+  /** The service tier that the vendor said it served with. */
+  readonly serviceTier?: string
   readonly prices: PriceSet
+  /** The length tier that priced the call: the least prompt of it, in tokens. Absent: the plain price. */
+  readonly lengthTier?: number
   readonly usage: Usage
   /** What the counts cost by the pinned prices; equal to `charge` but for the sandbox and for caps. */
   readonly priced: Nanos
-  /** What the account pays; always the sum of `parts`. */
+  /** What the account pays; always the sum of those parts that are money. What a package pays in tokens costs none. */
   readonly charge: Nanos
   readonly parts: readonly Part[]
   readonly attempts: readonly Attempt[]

@@ -1,5 +1,6 @@
 import type { Target } from './call.ts'
-import type { PriceSet } from './price.ts'
+import type { ExchangeRate, PriceSet } from './price.ts'
+import type { TokenWeights } from './tokens.ts'
 
 /** What an operator may decide about how a model's calls are served and who pays for broken ones. */
 export interface Policies {
@@ -25,6 +26,8 @@ export interface Model {
   /** Most output tokens the model gives; bounds the hold of a call that names no bound. */
   readonly maxOutputTokens: number
   readonly policies: Policies
+  /** What packages count for each of a unit, where it is not one for a token. */
+  readonly tokenWeights?: TokenWeights
   readonly createdAtMs: number
   /** Declared in the configuration file: read-only in the API. */
   readonly provisioned: boolean
@@ -56,4 +59,6 @@ export interface VendorEntry {
 export interface Catalog {
   readonly models: ReadonlyMap<string, Model>
   readonly vendors: ReadonlyMap<string, VendorEntry>
+  /** For accounts in another currency than the prices. */
+  readonly exchange?: readonly ExchangeRate[]
 }

@@ -23,8 +23,11 @@ type Name = keyof typeof places
 type Field = (typeof places)[Name][number]
 const fields: readonly Field[] = Object.values(places).flat()
 
-/** More tokens than this in one call is a broken number. It keeps every sum of counts a safe integer. */
-const largestCount = 1_000_000_000_000
+/**
+ * More tokens than this in one call is a broken number: the largest context we know has ten million, and 128 answers
+ * of the longest models some sixteen. A number below it is charged as it is, so it also bounds what a fault can cost.
+ */
+const largestCount = 100_000_000
 
 /** A vendor's usage object, reduced to the fields that we read. */
 export interface RawUsage {

@@ -87,6 +87,21 @@ export function usageOf(body: JsonObject): JsonObject | undefined {
   return isObject(extension) && isObject(extension['usage']) ? extension['usage'] : undefined
 }
 
+/** Longer names of service tiers are cut. */
+const maxTierLength = 64
+
+/** The service tier: asked for in a request, served in an answer or a chunk; undefined where none is named. */
+export function serviceTierOf(body: JsonObject): string | undefined {
+  return stringOf(body['service_tier']).slice(0, maxTierLength) || undefined
+}
+
+/** Whether a request sends audio or asks for it. */
+export function hasAudio(body: JsonObject): boolean {
+  if (isObject(body['audio'])) return true
+  const messages = objectsOf(body['messages'])
+  return messages.some(({ content }) => objectsOf(content).some(({ input_audio: audio }) => audio !== undefined))
+}
+
 /** Why a choice ended, in the vendor's word; '' and "null" are said by some vendors while it still runs. */
 export function finishOf(choice: JsonObject): string | undefined {
   const finish = stringOf(choice['finish_reason'])

@@ -2,9 +2,11 @@ import { and, eq } from 'drizzle-orm'
 import type { BudgetWindow, UsageRecord } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
 import { printMoney, type Nanos } from '../core/money.ts'
+import { microTokens } from '../core/tokens.ts'
 import type { AccountRow, Books, Flushed, KeyRow, Lease, LeaseRequest } from '../ports.ts'
 import { checks } from './checks.ts'
 import type { Database, Row } from './database.ts'
+import { openGrants, type GrantBooks } from './grants.ts'
 import { readReceipt } from './receipts.ts'
 import { account, ledgerAccount, type StoredBudget } from './schema.ts'
 import * as statements from './statements.ts'
@@ -17,6 +19,8 @@ const rollupRows = 20_000
 const rollupSteps = 50
 /** The largest amount that an int8 of nano-units holds with room for a sum: 9 · 10^18, which is 9 bn of a currency. */
 const largestAmount = 9_000_000_000_000_000_000n
+/** What a lease of a package aims at where leases have a target: a million tokens. */
+const tokenLeaseTarget = 1_000_000n * microTokens
 const referenceLimit = 200
 const memoLimit = 1_000
 
@@ -26,6 +30,8 @@ export interface BooksOptions {
    * that is free is lent at once, which is right where one process is the only spender.
    */
   readonly leaseTarget?: Nanos
+  /** Milliseconds since 1970, for when grants begin and end; the database's own clock without it. */
+  readonly now?: () => number
 }
 
 export interface NewAccount {
@@ -65,7 +71,7 @@ export interface Violation {
 }
 
 /** The books with what only the control plane and the jobs do. */
-export interface DurableBooks extends Books {
+export interface DurableBooks extends Books, GrantBooks {
   createAccount(wanted: NewAccount): Promise<AccountRow>
   /** Credits a payment once; `applied` is false when it was there. GatewayError `not_found`, `conflict`, `invalid_value`. */
   recharge(payment: Recharge): Promise<{ readonly applied: boolean }>
@@ -78,13 +84,10 @@ export interface DurableBooks extends Books {
 }
 
 /** The ledger on PostgreSQL or PGlite. */
-export function openBooks(database: Database, { leaseTarget }: BooksOptions = {}): DurableBooks {
+export function openBooks(database: Database, { leaseTarget, now }: BooksOptions = {}): DurableBooks {
   return {
     findKey: (hash) => findKey(database, hash),
-    async purses(accountId) {
-      const rows = await database.query<{ id: bigint }>(statements.purses, [accountId])
-      return rows.map(({ id }) => ({ id: small(id), kind: 'wallet', expiresAtMs: undefined }))
-    },
+    ...openGrants(database, now),
     async spent(keyId, _window: BudgetWindow, sinceMs) {
       const [row] = await database.query<{ spent: bigint }>(statements.spent, [keyId, new Date(sinceMs)])
       return row?.spent ?? 0n
@@ -175,14 +178,15 @@ function openEpoch(database: Database, spender: string): Promise<number> {
 }
 
 async function lend(database: Database, request: LeaseRequest, target: Nanos | undefined): Promise<Lease> {
-  const { purse, spender, epoch, want } = request
+  const { purse, spender, epoch, want, asset } = request
+  const aim = target !== undefined && asset !== undefined ? tokenLeaseTarget : target
   const wanted = want > largestAmount ? largestAmount : want
   const [row] = await database.query<{ lease_id: bigint; lent: bigint }>(statements.grantLease, [
     purse,
     spender,
     epoch,
     wanted,
-    target ?? null,
+    aim ?? null,
   ])
   if (!row) throw new Error('the database gave no lease')
   return { id: small(row.lease_id), lent: row.lent }

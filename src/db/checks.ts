@@ -35,7 +35,8 @@ const rules: readonly { readonly rule: string; readonly sql: string }[] = [
   {
     rule: 'I4 a charge is the sum of its parts',
     sql: `SELECT id || '/' || seq, charge::text FROM usage_record r
-      WHERE charge <> (SELECT coalesce(sum(x), 0) FROM unnest(r.amount) AS x)`,
+      WHERE charge <> (SELECT coalesce(sum(x.amount), 0) FROM unnest(r.purse, r.amount) AS x (purse, amount)
+        LEFT JOIN ledger_account l ON l.id = x.purse WHERE coalesce(l.asset, r.currency) = r.currency)`,
   },
   {
     rule: 'I5 what a lease consumed is what records took from it',

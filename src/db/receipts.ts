@@ -11,6 +11,8 @@ interface ReceiptRow {
   readonly vendor: string
   readonly vendor_model: string
   readonly served_model: string | null
+  readonly service_tier: string | null
+  readonly length_tier: bigint | null
   readonly counts: Counts
   readonly source: string
   readonly tokenizer: string | null
@@ -40,8 +42,8 @@ WITH RECURSIVE below AS (
   SELECT id, kind, account_id FROM api_key WHERE id = $4
   UNION SELECT k.id, k.kind, k.account_id FROM api_key k JOIN below b ON k.parent_id = b.id),
 rows AS (SELECT * FROM usage_record WHERE day = $1::date AND id = $2::uuid AND account_id = $3),
-latest AS (SELECT counts, source, tokenizer FROM rows WHERE kind IN (1, 2, 3, 5) ORDER BY seq DESC LIMIT 1)
-SELECT r.key_id, r.outcome, r.model, r.vendor, r.vendor_model, r.served_model, l.counts, l.source, l.tokenizer,
+latest AS (SELECT counts, source, tokenizer, service_tier, length_tier FROM rows WHERE kind IN (1, 2, 3, 5) ORDER BY seq DESC LIMIT 1)
+SELECT r.key_id, r.outcome, r.model, r.vendor, r.vendor_model, r.served_model, l.service_tier, l.length_tier, l.counts, l.source, l.tokenizer,
   to_jsonb(r.anomalies) AS anomalies, r.priced, (SELECT sum(charge) FROM rows) AS charge, r.currency, r.stream,
   r.started_at, r.ended_at, r.first_byte_ms, r.finish, r.error, r.client_request_id,
   coalesce((SELECT jsonb_agg(jsonb_build_object('vendor', a.vendor, 'model', a.model, 'status', a.status, 'error', a.error,
@@ -62,6 +64,8 @@ export async function readReceipt(database: Database, of: ReceiptOf): Promise<Re
     vendor: row.vendor,
     vendorModel: row.vendor_model,
     servedModel: row.served_model ?? undefined,
+    serviceTier: row.service_tier ?? undefined,
+    lengthTier: row.length_tier === null ? undefined : Number(row.length_tier),
     counts: row.counts,
     source: row.source,
     tokenizer: row.tokenizer ?? undefined,

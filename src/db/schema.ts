@@ -19,6 +19,8 @@ import {
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
+import { quotaPeriods } from '../core/calendar.ts'
+import type { TokenWeights } from '../core/tokens.ts'
 import type { Counts, Unit } from '../core/price.ts'
 import type { BudgetWindow, JsonObject, Outcome, UsageSource } from '../core/call.ts'
 
@@ -39,6 +41,21 @@ const moment = (name: string) => timestamp(name, { withTimezone: true, precision
 const zero = sql`0`
 const createdAt = () => moment('created_at').notNull().defaultNow()
 const provisioned = () => boolean('provisioned').notNull().default(false)
+
+/** The chart of accounts. The first two are purses of an account; all others are the house's. */
+const ledgerKinds = [
+  'wallet',
+  'grant',
+  'revenue',
+  'package_revenue',
+  'deferred',
+  'clearing',
+  'promo_expense',
+  'breakage',
+  'units_issued',
+  'units_consumed',
+] as const
+export const grantKinds = ['credit', 'package', 'quota'] as const
 
 /** A budget as the key's row keeps it: `limit` is whole nano-units as a decimal string, because JSON has no int64. */
 export interface StoredBudget {
@@ -62,6 +79,7 @@ export const account = pgTable(
   },
   (table) => [
     check('account_currency', sql`${table.currency} ~ '^[A-Z]{3}$'`),
+    check('account_currency_is_money', sql`${table.currency} <> 'TOK'`),
     check('account_status', sql`${table.status} in ('open', 'closed')`),
     check('account_discount', sql`${table.discountPpm} between 0 and 1000000`),
     uniqueIndex('account_provisioned_name')
@@ -122,6 +140,8 @@ export const vendor = pgTable('vendor', {
 export const model = pgTable('model', {
   name: text('name').primaryKey(),
   maxOutputTokens: integer('max_output_tokens').notNull(),
+  /** `TokenWeights` of core/tokens.ts. */
+  tokenWeights: jsonb('token_weights').$type<TokenWeights>().notNull().default({}),
   policies: jsonb('policies').$type<JsonObject>().notNull().default({}),
   disabled: boolean('disabled').notNull().default(false),
   provisioned: provisioned(),
@@ -157,7 +177,9 @@ export const price = pgTable(
     id: id(),
     book: text('book').notNull().default('list'),
     model: text('model').notNull(),
-    unit: text('unit').$type<Unit>().notNull(),
+    /** A multiplier stands in a row of its own, in nano-units of one. */
+    unit: text('unit').$type<Unit | 'token_multiplier'>().notNull(),
+    /** The condition of its rate, as `printCondition` of core/rates.ts writes it: '' for the plain price. */
     tier: text('tier').notNull().default(''),
     currency: text('currency').notNull(),
     /** Per million tokens or per piece, as the unit says. */
@@ -172,12 +194,31 @@ export const price = pgTable(
   ],
 )
 
+/** Decimal strings by unit. */
+export type StoredPrices = Readonly<Partial<Record<Unit, string>>>
+
+export interface StoredRate {
+  readonly when: string
+  readonly nanos: StoredPrices
+  readonly tokens_ppm?: number
+}
+
+export interface StoredConversion {
+  readonly from: string
+  readonly num: string
+  readonly den: string
+  readonly version: string
+}
+
 /** The prices that were pinned for calls, by content. */
 export const priceSet = pgTable('price_set', {
   id: text('id').primaryKey(),
   currency: text('currency').notNull(),
-  /** Decimal strings by unit. */
-  nanos: jsonb('nanos').$type<Readonly<Partial<Record<Unit, string>>>>().notNull(),
+  nanos: jsonb('nanos').$type<StoredPrices>().notNull(),
+  /** The alternatives to these prices, each with its condition as text. */
+  rates: jsonb('rates').$type<readonly StoredRate[]>().notNull().default([]),
+  /** Where the account pays in another currency than the prices: from which, and the fraction. */
+  conversion: jsonb('conversion').$type<StoredConversion>(),
   discountPpm: integer('discount_ppm').notNull(),
   createdAt: createdAt(),
 })
@@ -192,8 +233,9 @@ export const ledgerAccount = pgTable(
     id: id(),
     /** Null for the house. */
     accountId: serial('account_id').references(() => account.id),
-    kind: text('kind', { enum: ['wallet', 'revenue', 'clearing'] }).notNull(),
+    kind: text('kind', { enum: ledgerKinds }).notNull(),
     asset: text('asset').notNull(),
+    /** The grant that a `grant` or a `deferred` stands for; 0 for every other. */
     ref: serial('ref').notNull().default(0),
     free: sum('free').notNull().default(zero),
     creditLimit: sum('credit_limit').notNull().default(zero),
@@ -202,6 +244,96 @@ export const ledgerAccount = pgTable(
   (table) => [
     unique('ledger_account_line').on(table.accountId, table.kind, table.asset, table.ref).nullsNotDistinct(),
     check('ledger_account_credit', sql`${table.creditLimit} >= 0`),
+    // A grant's own lines, by its id: the unique constraint begins with the account.
+    index('ledger_account_of_grant')
+      .on(table.ref)
+      .where(sql`kind in ('grant', 'deferred')`),
+  ],
+)
+
+/** What renews: a grant of `amount` at the start of each period, made when its purses are first asked for. */
+export const quota = pgTable(
+  'quota',
+  {
+    id: id(),
+    accountId: serial('account_id')
+      .notNull()
+      .references(() => account.id),
+    /** The account's currency, or TOK. */
+    asset: text('asset').notNull(),
+    amount: nanos('amount').notNull(),
+    period: text('period', { enum: quotaPeriods }).notNull(),
+    /** The first period begins here; the others are reckoned from it in this zone. */
+    anchor: moment('anchor').notNull(),
+    timeZone: text('time_zone').notNull(),
+    priority: smallint('priority').notNull(),
+    models: text('models').array().notNull().default([]),
+    active: boolean('active').notNull().default(true),
+    ref: text('ref').notNull().unique(),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    check('quota_amount', sql`${table.amount} > 0`),
+    check('quota_period', sql`${table.period} in ('day', 'week', 'month')`),
+    check('quota_priority', sql`${table.priority} between 0 and 100`),
+    index('quota_of_account').on(table.accountId),
+  ],
+)
+
+/**
+ * Credit that was given or sold, with its own purse: the ledger account of kind `grant` whose `ref` is its id.
+ * Never changed but for being voided and for being closed, each once.
+ */
+export const creditGrant = pgTable(
+  'credit_grant',
+  {
+    id: id(),
+    accountId: serial('account_id')
+      .notNull()
+      .references(() => account.id),
+    kind: text('kind', { enum: grantKinds }).notNull(),
+    /** The account's currency, or TOK. */
+    asset: text('asset').notNull(),
+    /** Nano-units or micro-tokens. */
+    amount: nanos('amount').notNull(),
+    /** 0 pays first. */
+    priority: smallint('priority').notNull(),
+    /** Patterns of public model names; none: all. */
+    models: text('models').array().notNull().default([]),
+    effectiveAt: moment('effective_at').notNull(),
+    expiresAt: moment('expires_at'),
+    voidedAt: moment('voided_at'),
+    /** It has ended, and nothing of it is lent or left. */
+    closedAt: moment('closed_at'),
+    quotaId: serial('quota_id').references(() => quota.id),
+    periodStart: moment('period_start'),
+    /** What a package was sold for, in nano-units of the account's currency. */
+    price: nanos('price').notNull().default(zero),
+    /** Nano-units of revenue for a million of its tokens, rounded down: what is lost by that is released at its end. */
+    unitValue: sum('unit_value').notNull().default(zero),
+    /** Who or what made it. */
+    source: text('source').notNull(),
+    /** Of what was asked for from outside, so that it happens once; null for a quota's. */
+    ref: text('ref').unique(),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    unique('credit_grant_of_period').on(table.quotaId, table.periodStart),
+    check('credit_grant_kind', sql`${table.kind} in ('credit', 'package', 'quota')`),
+    check('credit_grant_amount', sql`${table.amount} > 0 and ${table.price} >= 0 and ${table.unitValue} >= 0`),
+    check('credit_grant_priority', sql`${table.priority} between 0 and 100`),
+    check('credit_grant_time', sql`${table.expiresAt} > ${table.effectiveAt}`),
+    check('credit_grant_package', sql`${table.kind} <> 'package' or ${table.asset} = 'TOK'`),
+    check('credit_grant_quota', sql`(${table.kind} = 'quota') = (${table.quotaId} is not null)`),
+    check('credit_grant_once', sql`(${table.quotaId} is null) <> (${table.ref} is null)`),
+    index('credit_grant_of_account').on(table.accountId, table.id),
+    index('credit_grant_open')
+      .on(table.accountId)
+      .where(sql`closed_at is null`),
+    // Of the two moments the earlier, and where there is but one, that one.
+    index('credit_grant_end')
+      .on(sql`least(${table.expiresAt}, ${table.voidedAt})`)
+      .where(sql`closed_at is null`),
   ],
 )
 
@@ -263,6 +395,9 @@ export const usageRecord = pgTable(
     vendor: text('vendor').notNull(),
     vendorModel: text('vendor_model').notNull(),
     servedModel: text('served_model'),
+    /** The service tier that the vendor named, and the least prompt of the length tier that priced the call. */
+    serviceTier: text('service_tier'),
+    lengthTier: serial('length_tier'),
     priceSetId: text('price_set_id').notNull(),
     /** Every unit. On seq 1 the counts of the settle, on which the charge over all rows stands. */
     counts: jsonb('counts').$type<Counts>().notNull(),
@@ -325,7 +460,7 @@ export const attempt = pgTable(
 /** One entry of the books. `ref` makes an entry from outside (a recharge) happen once. */
 export const journal = pgTable('journal', {
   batchId: serial('batch_id').primaryKey(),
-  kind: text('kind', { enum: ['usage', 'late', 'recharge'] }).notNull(),
+  kind: text('kind', { enum: ['usage', 'late', 'recharge', 'grant', 'package', 'expire', 'void'] }).notNull(),
   memo: text('memo'),
   ref: text('ref').unique(),
   at: moment('at').notNull().defaultNow(),

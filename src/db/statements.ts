@@ -9,7 +9,7 @@
 /** The JSON rows of usage-row.ts. */
 const usageRows = `jsonb_to_recordset($1::jsonb) AS r (
   day date, id uuid, kind smallint, account_id bigint, key_id bigint, outcome text, model text, vendor text,
-  vendor_model text, served_model text, price_set_id text, counts jsonb, input_tokens bigint, output_tokens bigint,
+  vendor_model text, served_model text, service_tier text, length_tier bigint, price_set_id text, counts jsonb, input_tokens bigint, output_tokens bigint,
   source text, tokenizer text, anomalies text[], priced bigint, charge bigint, currency text, lease bigint[],
   purse bigint[], amount bigint[], stream boolean, started_at timestamptz, ended_at timestamptz, first_byte_ms int,
   finish text, error text, client_request_id text)`
@@ -19,16 +19,20 @@ const attemptRows = `jsonb_to_recordset($2::jsonb) AS t (
   ended_at timestamptz, cost bigint, cost_currency text, reported_cost bigint)`
 
 const usageColumns = `day, id, seq, batch_id, kind, account_id, key_id, outcome, model, vendor, vendor_model,
-  served_model, price_set_id, counts, input_tokens, output_tokens, source, tokenizer, anomalies, priced, charge,
+  served_model, service_tier, length_tier, price_set_id, counts, input_tokens, output_tokens, source, tokenizer, anomalies, priced, charge,
   currency, lease, purse, amount, stream, started_at, ended_at, first_byte_ms, finish, error, client_request_id`
 
 const keepPriceSets = `sets AS (
-  INSERT INTO price_set (id, currency, nanos, discount_ppm)
-  SELECT id, currency, nanos, discount_ppm
-  FROM jsonb_to_recordset($3::jsonb) AS s (id text, currency text, nanos jsonb, discount_ppm int)
+  INSERT INTO price_set (id, currency, nanos, rates, conversion, discount_ppm)
+  SELECT id, currency, nanos, rates, conversion, discount_ppm
+  FROM jsonb_to_recordset($3::jsonb) AS s (id text, currency text, nanos jsonb, rates jsonb, conversion jsonb, discount_ppm int)
   ORDER BY id ON CONFLICT (id) DO NOTHING)`
 
-/** Everything that follows from `fresh`, the rows that are really new: a resent batch has none and changes nothing. */
+/**
+ * Everything that follows from `fresh`, the rows that are really new: a resent batch has none and changes nothing.
+ * Money goes from its purse to revenue. Tokens go from their package to those consumed, and of what the package was
+ * sold for as much becomes revenue as they are worth, rounded down: never more than the price.
+ */
 const post = (kind: 'usage' | 'late') => `
 tried AS (
   INSERT INTO attempt (day, id, n, vendor, model, status, error, started_at, ended_at, cost, cost_currency, reported_cost)
@@ -37,16 +41,29 @@ tried AS (
   ORDER BY t.day, t.id, t.n ON CONFLICT (day, id, n) DO NOTHING
   RETURNING day, id, vendor, cost, cost_currency),
 parts AS (
-  SELECT f.batch_id, f.currency AS asset, p.lease, p.purse, p.amount
-  FROM fresh f CROSS JOIN unnest(f.lease, f.purse, f.amount) AS p (lease, purse, amount) WHERE p.amount <> 0),
+  SELECT f.batch_id, coalesce(l.asset, f.currency) AS asset, l.kind, l.ref, p.lease, p.purse, p.amount
+  FROM fresh f CROSS JOIN unnest(f.lease, f.purse, f.amount) AS p (lease, purse, amount)
+  LEFT JOIN ledger_account l ON l.id = p.purse WHERE p.amount <> 0),
+released AS (
+  SELECT p.batch_id, d.id AS sale, d.asset, div(sum(p.amount) * g.unit_value, 1000000000000) AS amount
+  FROM parts p JOIN credit_grant g ON g.id = p.ref
+  JOIN ledger_account d ON d.account_id IS NULL AND d.kind = 'deferred' AND d.ref = g.id
+  WHERE p.kind = 'grant' AND p.asset = 'TOK' GROUP BY 1, 2, 3, g.unit_value),
 lines AS (
   SELECT batch_id, purse AS ledger_account_id, asset, -sum(amount) AS amount,
     -coalesce(sum(amount) FILTER (WHERE lease = 0), 0) AS free, count(*)::int AS n
   FROM parts GROUP BY 1, 2, 3
   UNION ALL
   SELECT p.batch_id, h.id, p.asset, sum(p.amount), 0, count(*)::int
-  FROM parts p JOIN ledger_account h ON h.account_id IS NULL AND h.kind = 'revenue' AND h.asset = p.asset AND h.ref = 0
-  GROUP BY 1, 2, 3),
+  FROM parts p JOIN ledger_account h ON h.account_id IS NULL AND h.asset = p.asset AND h.ref = 0
+    AND h.kind = CASE p.asset WHEN 'TOK' THEN 'units_consumed' ELSE 'revenue' END
+  GROUP BY 1, 2, 3
+  UNION ALL
+  SELECT batch_id, sale, asset, -amount, 0, 1 FROM released WHERE amount <> 0
+  UNION ALL
+  SELECT r.batch_id, h.id, r.asset, sum(r.amount), 0, count(*)::int
+  FROM released r JOIN ledger_account h ON h.account_id IS NULL AND h.kind = 'package_revenue' AND h.asset = r.asset AND h.ref = 0
+  WHERE r.amount <> 0 GROUP BY 1, 2, 3),
 entry AS (INSERT INTO journal (batch_id, kind) SELECT DISTINCT batch_id, '${kind}' FROM lines),
 posted AS (
   INSERT INTO posting (batch_id, ledger_account_id, asset, amount, n)
@@ -76,7 +93,7 @@ ${keepPriceSets},
 fresh AS (
   INSERT INTO usage_record (${usageColumns})
   SELECT r.day, r.id, 0, b.batch_id, r.kind, r.account_id, r.key_id, r.outcome, r.model, r.vendor, r.vendor_model,
-    r.served_model, r.price_set_id, r.counts, r.input_tokens, r.output_tokens, r.source, r.tokenizer, r.anomalies,
+    r.served_model, r.service_tier, r.length_tier, r.price_set_id, r.counts, r.input_tokens, r.output_tokens, r.source, r.tokenizer, r.anomalies,
     r.priced, r.charge, r.currency, r.lease, r.purse, r.amount, r.stream, r.started_at, r.ended_at, r.first_byte_ms,
     r.finish, r.error, r.client_request_id
   FROM ${usageRows} CROSS JOIN b ORDER BY r.day, r.id
@@ -86,7 +103,8 @@ SELECT id, charge FROM fresh`
 
 /**
  * For ids that were there already, in a snapshot of its own because a statement does not see the row it waited for.
- * A settle or a void that comes after the reaper becomes seq 1: the difference, charged to the wallet directly.
+ * A settle or a void that comes after the reaper becomes seq 1: the difference, of money charged to the wallet
+ * directly, of tokens to the packages that paid.
  * Anything else is ignored. Model, vendor and times stay the reaper's, so that sums by the hour net out.
  */
 export const adjust = `WITH
@@ -96,19 +114,33 @@ late AS (
   SELECT r.*, u.account_id AS payer, u.key_id AS payer_key, u.model AS base_model, u.vendor AS base_vendor,
     u.vendor_model AS base_vendor_model, u.price_set_id AS base_prices, u.currency AS base_currency,
     u.started_at AS base_started, u.ended_at AS base_ended, r.charge - u.charge AS more, r.priced - u.priced AS more_priced,
-    r.input_tokens - u.input_tokens AS more_input, r.output_tokens - u.output_tokens AS more_output, w.id AS wallet
+    r.input_tokens - u.input_tokens AS more_input, r.output_tokens - u.output_tokens AS more_output, w.id AS wallet,
+    u.purse AS base_purse, u.amount AS base_amount
   FROM ${usageRows}
   JOIN usage_record u ON u.day = r.day AND u.id = r.id AND u.seq = 0 AND u.kind = 2
   JOIN ledger_account w ON w.account_id = u.account_id AND w.kind = 'wallet' AND w.asset = u.currency AND w.ref = 0
   WHERE r.kind IN (1, 5)),
+apart AS (
+  SELECT day, id, purse, sum(amount) AS amount FROM (
+    SELECT day, id, wallet AS purse, more AS amount FROM late
+    UNION ALL
+    SELECT l.day, l.id, p.purse, p.amount FROM late l CROSS JOIN unnest(l.purse, l.amount) AS p (purse, amount)
+    JOIN ledger_account a ON a.id = p.purse AND a.asset = 'TOK'
+    UNION ALL
+    SELECT l.day, l.id, p.purse, -p.amount FROM late l CROSS JOIN unnest(l.base_purse, l.base_amount) AS p (purse, amount)
+    JOIN ledger_account a ON a.id = p.purse AND a.asset = 'TOK') x
+  GROUP BY 1, 2, 3 HAVING sum(amount) <> 0),
+differences AS (
+  SELECT day, id, array_agg(0::bigint) AS lease, array_agg(purse ORDER BY purse) AS purse,
+    array_agg(amount::bigint ORDER BY purse) AS amount
+  FROM apart GROUP BY 1, 2),
 fresh AS (
   INSERT INTO usage_record (${usageColumns})
   SELECT day, id, 1, b.batch_id, 3, payer, payer_key, outcome, base_model, base_vendor, base_vendor_model, served_model,
-    base_prices, counts, more_input, more_output, source, tokenizer, anomalies, more_priced, more, base_currency,
-    CASE WHEN more = 0 THEN '{}' ELSE ARRAY[0]::bigint[] END, CASE WHEN more = 0 THEN '{}' ELSE ARRAY[wallet] END,
-    CASE WHEN more = 0 THEN '{}' ELSE ARRAY[more] END,
+    service_tier, length_tier, base_prices, counts, more_input, more_output, source, tokenizer, anomalies, more_priced, more, base_currency,
+    coalesce(d.lease, '{}'), coalesce(d.purse, '{}'), coalesce(d.amount, '{}'),
     stream, base_started, base_ended, first_byte_ms, finish, error, client_request_id
-  FROM late CROSS JOIN b ORDER BY day, id
+  FROM late LEFT JOIN differences d USING (day, id) CROSS JOIN b ORDER BY day, id
   ON CONFLICT (day, id, seq) DO NOTHING RETURNING *),
 ${post('late')}
 SELECT id, charge FROM fresh`
@@ -200,10 +232,6 @@ export const balance = `SELECT l.asset AS currency,
     AS leased, l.credit_limit
 FROM ledger_account l JOIN account a ON a.id = l.account_id AND a.currency = l.asset
 WHERE a.id = $1::bigint AND l.kind = 'wallet' AND l.ref = 0`
-
-/** The purses of an account ($1) in burn order. */
-export const purses = `SELECT l.id FROM ledger_account l JOIN account a ON a.id = l.account_id AND a.currency = l.asset
-WHERE a.id = $1::bigint AND l.kind = 'wallet' ORDER BY l.ref, l.id`
 
 /** The key with this hash ($1) and all keys above it, leaf first, each with its account. */
 export const keyChain = `WITH RECURSIVE chain AS (

@@ -1,6 +1,7 @@
 import type { Attempt, UsageRecord } from '../core/call.ts'
-import { unitNames, type Counts, type Unit } from '../core/price.ts'
-import { recordKinds } from './schema.ts'
+import { unitNames, type Counts, type Unit, type UnitPrices } from '../core/price.ts'
+import { printCondition } from '../core/rates.ts'
+import { recordKinds, type StoredPrices, type StoredRate } from './schema.ts'
 
 /**
  * A usage record as the flush sends it: JSON whose names are the columns'. Money and ids of purses are decimal strings,
@@ -58,6 +59,8 @@ export function usageRow(record: UsageRecord) {
     vendor: storable(record.vendor),
     vendor_model: storable(record.vendorModel),
     served_model: storableOrNull(record.servedModel),
+    service_tier: storableOrNull(record.serviceTier),
+    length_tier: record.lengthTier ?? null,
     price_set_id: record.prices.id,
     counts: Object.fromEntries(
       unitNames.flatMap((unit) => (usage.counts[unit] === undefined ? [] : [[unit, usage.counts[unit]]])),
@@ -104,10 +107,23 @@ export function attemptRows(record: UsageRecord) {
 
 /** The row of `price_set` that a record is pinned to. */
 export function priceSetRow({ prices }: UsageRecord) {
+  const { rates = [], conversion } = prices
   return {
     id: prices.id,
     currency: prices.currency,
-    nanos: Object.fromEntries(Object.entries(prices.nanos).map(([unit, nanos]) => [unit, nanos.toString()])),
+    nanos: storedPrices(prices.nanos),
+    rates: rates.map(({ when, nanos, tokensPpm }): StoredRate => ({
+      when: printCondition(when),
+      nanos: storedPrices(nanos),
+      ...(tokensPpm !== undefined && { tokens_ppm: tokensPpm }),
+    })),
+    conversion: conversion
+      ? { from: conversion.from, num: `${conversion.num}`, den: `${conversion.den}`, version: conversion.version }
+      : null,
     discount_ppm: prices.discountPpm,
   }
+}
+
+function storedPrices(nanos: UnitPrices): StoredPrices {
+  return Object.fromEntries(Object.entries(nanos).map(([unit, each]) => [unit, each.toString()]))
 }

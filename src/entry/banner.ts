@@ -8,7 +8,16 @@ export interface BannerFacts {
   readonly kind: 'postgres' | 'pglite'
 }
 
-/** What a person sees at the start: where the gateway is, keys that are shown this once, and a first call to paste. */
+/** The keys that were made just now. Nobody can ever see them again. */
+export function newKeys({ managementKey, masterKey }: Seeded): string {
+  const lines = [
+    ...(managementKey === undefined ? [] : [`Management key (shown once):  ${managementKey}`]),
+    ...(masterKey === undefined ? [] : [`Master key (shown once):      ${masterKey}`]),
+  ]
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n\n`
+}
+
+/** What a person sees at the start: where the gateway is, and a first call to paste. */
 export function banner({ config, seeded, url, kind }: BannerFacts): string {
   const lines = [`Tollgate serves ${url}`, '']
   if (kind === 'pglite')
@@ -17,10 +26,13 @@ export function banner({ config, seeded, url, kind }: BannerFacts): string {
       'set DATABASE_URL for PostgreSQL in production).',
       '',
     )
+  if (config.redisUrl !== undefined)
+    lines.push(
+      'REDIS_URL is set and not used: shared state is in this process, and one gateway serves one database.',
+      '',
+    )
   const live = [...config.vendors.values()].filter(({ apiKeys }) => apiKeys.length > 0).map(({ id }) => id)
-  lines.push(`Vendors that are set up: ${live.join(', ')}`, '')
-  if (seeded.managementKey !== undefined) lines.push(`Management key (shown once):  ${seeded.managementKey}`)
-  if (seeded.masterKey !== undefined) lines.push(`Master key (shown once):      ${seeded.masterKey}`)
+  lines.push(`Vendors that are set up: ${live.join(', ') || 'none'}`)
   if (seeded.masterKey !== undefined) lines.push('', ...example(url, seeded.masterKey))
   return `${lines.join('\n')}\n\n`
 }

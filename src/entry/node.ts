@@ -1,16 +1,32 @@
-import { ConfigError } from '../config.ts'
 import { run } from './serve.ts'
 
 /** `npm start`: runs the gateway until it is told to stop. */
-try {
-  const running = await run(process.env, (line) => process.stdout.write(line))
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(signal, () => {
-      void running.close().then(() => process.exit(0))
-    })
+const starting = run(process.env, (line) => process.stdout.write(line))
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  // The first signal stops in order; another one is the system's own and ends the process where it stands.
+  process.once(signal, () => void stop())
+}
+
+/** A start that is under way is finished first: calls may have come already. */
+async function stop(): Promise<void> {
+  try {
+    const running = await starting
+    await running.close()
+    process.exit(0)
+  } catch (error) {
+    fail(error)
   }
-} catch (error) {
-  // What an operator can mend is said in a sentence; a stack is for bugs.
-  process.stderr.write(`${error instanceof ConfigError || error instanceof Error ? error.message : String(error)}\n`)
+}
+
+/** What an operator can mend is said in a sentence. */
+function fail(error: unknown): void {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
   process.exit(1)
+}
+
+try {
+  await starting
+} catch (error) {
+  fail(error)
 }

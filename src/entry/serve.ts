@@ -1,14 +1,15 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Hono } from 'hono'
-import { type Config, ConfigError, configPath, readConfig } from '../config.ts'
-import type { Catalog } from '../core/catalog.ts'
+import type { Config } from '../config.ts'
 import { openBooks, type DurableBooks } from '../db/books.ts'
 import type { Database } from '../db/database.ts'
 import { ensurePartitions, migrate } from '../db/migrate.ts'
 import { loadCatalog, provision } from '../gateway/catalog.ts'
+import { openCatalog, type LiveCatalog } from '../gateway/live-catalog.ts'
 import { seed, type Seeded } from '../gateway/seed.ts'
 import { adminAccounts } from '../http/admin-accounts.ts'
+import { adminCatalog } from '../http/admin-catalog.ts'
+import { adminGrants } from '../http/admin-grants.ts'
 import { adminKeys } from '../http/admin-keys.ts'
 import { startJobs } from '../jobs.ts'
 import { openCheckpoints, tickMs } from '../ledger/checkpoints.ts'
@@ -16,6 +17,7 @@ import { sweep } from '../ledger/reaper.ts'
 import { recover } from '../ledger/recover.ts'
 import { systemClock } from '../platform/clock.ts'
 import { openCrypto } from '../platform/crypto.ts'
+import { lockFolder } from '../platform/folder-lock.ts'
 import { openJournal } from '../platform/journal.ts'
 import { jsonLog } from '../platform/log.ts'
 import { openMemory } from '../platform/memory.ts'
@@ -24,12 +26,15 @@ import { openPostgres, soleGateway } from '../platform/postgres.ts'
 import { openTokenizer } from '../platform/tokenizer.ts'
 import { openUndici } from '../platform/undici.ts'
 import type { Crypto, Log } from '../ports.ts'
-import { banner } from './banner.ts'
+import { banner, newKeys } from './banner.ts'
+import { configFrom, secretOf } from './configuration.ts'
 import { drain, listen, openGateway } from './start.ts'
 import { warmUp } from './warm-up.ts'
 
 const { now } = systemClock
 const dayMs = 86_400_000
+/** Nothing is drawn on a grant once it has ended, so only its entry in the books waits for this. */
+const grantsMs = 600_000
 
 export interface Running {
   readonly url: string
@@ -44,17 +49,16 @@ export async function run(
   write: (line: string) => void,
 ): Promise<Running> {
   const config = configFrom(env)
-  if (config.redisUrl !== undefined)
-    throw new Error(
-      'REDIS_URL is set, but this version keeps shared state in one process only. Unset it, and run one gateway per database.',
-    )
   const log = jsonLog(write, now)
-  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
+  // Also beside a PostgreSQL: the journal of the holds lies here, and two gateways would destroy each other's.
+  const unlock = lockFolder(config.dataDir)
   const [store, tokenizer] = await Promise.all([openStore(config, log), openTokenizer()])
   const crypto = openCrypto(secretOf(config))
   const { database, books } = store
   const seeded = await seed({ database, books, crypto, config })
-  let catalog: Catalog = await loadCatalog(database, config)
+  // At once: whatever fails from here on, the books know these keys and nobody else does.
+  write(newKeys(seeded))
+  const catalog = await openCatalog(() => loadCatalog(database, config))
 
   const journal = openJournal({
     path: join(config.dataDir, 'holds.journal'),
@@ -68,14 +72,14 @@ export async function run(
   })
   await recover({ books, shared, holds: journal.holds, log, clock: systemClock })
   const { send, close: closeConnections } = openUndici()
-  const opened = await openGateway({ config, books, shared, send, tokenizer, crypto, log, catalog: () => catalog })
+  const opened = await openGateway({ config, books, shared, send, tokenizer, crypto, log, catalog: catalog.current })
   const { gateway } = opened
 
   const ready = { database: true, tokenizer: true, warm: false }
-  const admin = adminRoutes({ database, books, crypto, gateway })
+  const admin = adminRoutes({ config, database, books, crypto, gateway, catalog })
   const listening = await listen({
     gateway,
-    checks: () => ({ ...ready, books: !gateway.ledger.batcher.failing }),
+    checks: () => ({ ...ready, books: !gateway.ledger.batcher.failing, accepting: !gateway.isStopping }),
     admin,
     host: config.server.host,
     port: config.server.port,
@@ -85,8 +89,9 @@ export async function run(
     { name: 'checkpoints', everyMs: tickMs, run: checkpoints },
     { name: 'reaper', everyMs: 1_000, run: () => sweep(gateway.ledger) },
     { name: 'rollup', everyMs: 1_000, run: () => books.rollup() },
+    { name: 'grants', everyMs: grantsMs, run: () => books.endGrants() },
     { name: 'partitions', everyMs: dayMs / 4, run: () => ensurePartitions(database, now()) },
-    { name: 'catalog', everyMs: 2_000, run: async () => void (catalog = await loadCatalog(database, config)) },
+    { name: 'catalog', everyMs: 2_000, run: () => catalog.reload() },
   ])
   write(banner({ config, seeded, url: listening.url, kind: database.kind }))
   await warmUp({ config, tokenizer, crypto })
@@ -103,16 +108,10 @@ export async function run(
       await tokenizer.close()
       journal.close()
       await store.close()
+      unlock()
       log('stopped')
     },
   }
-}
-
-function configFrom(env: Readonly<Record<string, string | undefined>>): Config {
-  const path = configPath(env)
-  if (!existsSync(path))
-    throw new ConfigError(path, [`${path}: there is no such file. TOLLGATE_CONFIG names the configuration.`])
-  return readConfig({ text: readFileSync(path, 'utf8'), path, env })
 }
 
 interface Store {
@@ -130,7 +129,7 @@ async function openStore(config: Config, log: Log): Promise<Store> {
   await provision(database, config)
   return {
     database,
-    books: openBooks(database),
+    books: openBooks(database, { now }),
     async close() {
       await database.close()
       await sole?.release()
@@ -144,22 +143,16 @@ function lostLock(log: Log): void {
   process.kill(process.pid, 'SIGTERM')
 }
 
-/** What keys are hashed with: given, or made at the first start and kept beside the data. */
-function secretOf({ secret, dataDir }: Config): string {
-  if (secret !== undefined) return secret
-  const path = join(dataDir, 'secret')
-  if (!existsSync(path)) writeFileSync(path, openCrypto('').secret(48), { mode: 0o600, flag: 'wx' })
-  return readFileSync(path, 'utf8').trim()
-}
-
 interface AdminParts {
+  readonly config: Config
   readonly database: Database
   readonly books: DurableBooks
   readonly crypto: Crypto
   readonly gateway: Awaited<ReturnType<typeof openGateway>>['gateway']
+  readonly catalog: LiveCatalog
 }
 
-function adminRoutes({ database, books, crypto, gateway }: AdminParts): readonly Hono[] {
+function adminRoutes({ config, database, books, crypto, gateway, catalog }: AdminParts): readonly Hono[] {
   const { auth, ledger } = gateway
   const deps = {
     database,
@@ -169,8 +162,11 @@ function adminRoutes({ database, books, crypto, gateway }: AdminParts): readonly
     auth,
     changed: (keyId: number) => auth.forget(keyId),
     recharged: (accountId: number) => ledger.spender.changed(accountId),
+    policies: config.policies,
+    catalog: catalog.current,
+    catalogChanged: () => catalog.reload(),
   }
-  return [adminKeys(deps), adminAccounts(deps)]
+  return [adminKeys(deps), adminAccounts(deps), adminGrants(deps), adminCatalog(deps)]
 }
 
 export type { Seeded }

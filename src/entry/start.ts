@@ -5,100 +5,29 @@ import { getRequestListener } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Context, Hono } from 'hono'
 import { buildApp, type Connection } from '../app.ts'
-import { createAuthenticator } from '../auth/authenticate.ts'
-import type { Config } from '../config.ts'
-import type { Catalog } from '../core/catalog.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Checks } from '../http/ops.ts'
-import { openBatcher } from '../ledger/batcher.ts'
-import type { Ledger } from '../ledger/hold.ts'
-import { openSpender } from '../ledger/spender.ts'
-import { systemClock } from '../platform/clock.ts'
 import { nodeClient } from '../platform/node-client.ts'
-import type { Books, Crypto, Log, Platform, Send, Settings, Shared, Tokenizer } from '../ports.ts'
-import { sandboxSend } from '../vendors/sandbox.ts'
+import { assemble, type Opened, type Parts } from './assemble.ts'
+import { faultOf, refuseBroken, refuseRequest, unreadable } from './refusals.ts'
 
-/** Largest unstreamed answer of a vendor: images in base64 and long answers fit. */
-const answerLimit = 64 * 1024 * 1024
-/** A caller who reads nothing for so long is taken as gone. */
-const stallMs = 60_000
 /** Above the idle limit of common load balancers, so that they close first. */
 const keepAliveMs = 75_000
 const headersLimit = 32 * 1024
 const headersMs = 30_000
+/** For a request with its body; above the limit of a call's body, whose refusal says more. */
+const requestMs = 150_000
 
 /** For what was ended to be charged and stored. */
 const lastMs = 5_000
 
-/** The name under which this process borrows money: one process at a time, so one name. */
-const spenderName = 'local'
+/** For answers that have ended to reach callers who read slowly. */
+const flushMs = 1_000
 
-export interface Parts {
-  readonly config: Config
-  readonly books: Books
-  readonly shared: Shared
-  readonly send: Send
-  readonly tokenizer: Tokenizer
-  readonly crypto: Crypto
-  readonly log: Log
-  catalog(): Catalog
-}
-
-/** A gateway and the work that outlives its answers. */
-export interface Opened {
-  readonly gateway: Gateway
-  /** Resolves when nothing that was put off is running. */
-  idle(): Promise<void>
-}
-
-/** Puts a gateway together from its parts; a new epoch of lending begins. */
-export async function openGateway(parts: Parts): Promise<Opened> {
-  const { books, shared, crypto, log, tokenizer } = parts
-  const later = new Set<Promise<unknown>>()
-  const sandbox = sandboxSend({ clock: systemClock, countTokens: (text) => tokenizer.count(text) })
-  const platform: Platform = {
-    clock: systemClock,
-    log,
-    shared,
-    books,
-    crypto,
-    tokenizer,
-    send: (request, receiver) => (request.url.startsWith('sandbox:') ? sandbox : parts.send)(request, receiver),
-    settings: settingsOf(parts.config),
-    catalog: parts.catalog,
-    later(work) {
-      later.add(work)
-      void work.finally(() => later.delete(work))
-    },
-  }
-  const ledger: Ledger = {
-    platform,
-    spender: await openSpender(platform, spenderName),
-    batcher: openBatcher(platform),
-    live: new Set(),
-  }
-  const auth = createAuthenticator({ books, crypto, clock: systemClock })
-  const gateway: Gateway = { platform, ledger, auth, running: new Set(), isStopping: false }
-  return {
-    gateway,
-    async idle() {
-      await Promise.allSettled(later)
-    },
-  }
-}
-
-function settingsOf({ server, holds }: Config): Settings {
-  return {
-    replica: `${hostname()}:${process.pid}`,
-    bodyLimit: server.bodyLimitBytes,
-    answerLimit,
-    firstOutputTokens: holds.firstOutputTokens,
-    ...(holds.cap !== undefined && { holdCap: holds.cap }),
-    termMs: holds.termMs,
-    checkpointMs: holds.checkpointMs,
-    stallMs,
-  }
+/** Puts a gateway together for this process. */
+export function openGateway(parts: Omit<Parts, 'replica'>): Promise<Opened> {
+  return assemble({ ...parts, replica: `${hostname()}:${process.pid}` })
 }
 
 export interface Listening {
@@ -119,24 +48,52 @@ export interface ListenOptions {
 /** Serves a gateway over HTTP. Rejects where the port is taken. */
 export async function listen({ gateway, checks, admin, host, port }: ListenOptions): Promise<Listening> {
   const app = buildApp({ gateway, checks, admin, connect })
-  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false })
+  const { crypto, clock } = gateway.platform
+  const newId = () => crypto.uuidv7(clock.now())
+  const listener = getRequestListener(app.fetch, {
+    overrideGlobalObjects: false,
+    errorHandler: () => unreadable(newId()),
+  })
   const server = createServer(
     {
       keepAliveTimeout: keepAliveMs,
       headersTimeout: headersMs,
-      requestTimeout: 0,
+      requestTimeout: requestMs,
       maxHeaderSize: headersLimit,
+      // Asked for by us, so that its refusal looks like any other.
+      requireHostHeader: false,
       noDelay: true,
     },
-    (incoming, outgoing) => void listener(incoming, outgoing),
+    (incoming, outgoing) => {
+      const fault = faultOf(incoming)
+      if (fault) refuseRequest(outgoing, fault, newId())
+      else void listener(incoming, outgoing)
+    },
   )
+  refuseBroken(server, newId)
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
+    server.once('error', (error: NodeJS.ErrnoException) => reject(unheard(error, host, port)))
     server.listen(port, host, resolve)
   })
   const { port: actual } = server.address() as AddressInfo
-  const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host
-  return { server, port: actual, url: `http://${shown}:${actual}` }
+  return { server, port: actual, url: `http://${shown(host)}:${actual}` }
+}
+
+/** Why nobody can be heard, in words for an operator. */
+function unheard(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  const why: Readonly<Record<string, string>> = {
+    EADDRINUSE: `Port ${port} is taken on ${host}. Stop what listens there, or choose another with PORT.`,
+    EACCES: `Port ${port} needs rights that this process has not. Choose one from 1024 on with PORT.`,
+    EADDRNOTAVAIL: `This machine has no address ${host}. Choose another with HOST.`,
+    ENOTFOUND: `Nothing is known of the host ${host}. Choose another with HOST.`,
+  }
+  const text = why[error.code ?? '']
+  return text === undefined ? error : new Error(text, { cause: error })
+}
+
+function shown(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost'
+  return host.includes(':') ? `[${host}]` : host
 }
 
 /** The router's context holds Node's own request and response: a call is served on them directly. */
@@ -150,12 +107,11 @@ function connect(c: Context): Connection {
 
 /**
  * Stops taking calls, lets those under way finish for `graceMs`, ends the rest in order, and resolves when every
- * record is in the books or has been left to the journal.
+ * record is in the books or has been left to the journal. Until then it goes on listening, because a balancer that has
+ * not noticed yet still sends calls, and a 503 tells their SDKs to try again where a refused connection may not.
  */
 export async function drain({ gateway, idle }: Opened, server: Server, graceMs: number): Promise<void> {
   gateway.isStopping = true
-  server.close()
-  server.closeIdleConnections()
   const finished = idle()
   await Promise.race([finished, wait(graceMs)])
   const error = new GatewayError('shutting_down', 'The gateway is stopping. Send the call again.', {
@@ -163,6 +119,8 @@ export async function drain({ gateway, idle }: Opened, server: Server, graceMs: 
   })
   for (const relay of gateway.running) relay.interrupt(error)
   await Promise.race([finished, wait(lastMs)])
+  const closed = new Promise((resolve) => server.close(resolve))
+  await Promise.race([closed, wait(flushMs)])
   server.closeAllConnections()
   await gateway.ledger.batcher.drained(lastMs)
 }

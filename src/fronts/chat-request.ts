@@ -27,6 +27,7 @@ const readFields: readonly string[] = [
   'max_tokens',
   'max_completion_tokens',
   'n',
+  'service_tier',
   'temperature',
   'top_p',
   'stop',

@@ -1,25 +1,22 @@
-import { and, asc, eq, gt, inArray, isNull, lte, notInArray, or, sql, type SQL } from 'drizzle-orm'
-import { defaultLimits, defaultPolicies, type Config } from '../config.ts'
+import { and, asc, eq, inArray, notInArray, or, sql } from 'drizzle-orm'
+import { defaultLimits, type Config } from '../config.ts'
 import type { Target } from '../core/call.ts'
 import type { Catalog, Model, Policies, VendorEntry } from '../core/catalog.ts'
-import { fullPricePpm, priceSet } from '../core/price-set.ts'
-import { unitNames, type PriceSet, type Unit } from '../core/price.ts'
+import { maxModels, maxTargets } from '../core/model-rules.ts'
+import type { PriceSet } from '../core/price.ts'
 import type { Database, Session } from '../db/database.ts'
-import { model as modelTable, price, setting, target as targetTable, vendor as vendorTable } from '../db/schema.ts'
+import { model as modelTable, setting, target as targetTable, vendor as vendorTable } from '../db/schema.ts'
+import { chunks } from './chunks.ts'
+import { openPrices, openRows, pricesOf, setPrices } from './price-rows.ts'
 
-/** More than any catalog has; a table that grew beyond it is not read without bound. */
-const maxModels = 10_000
-const maxRows = 200_000
-/** PostgreSQL takes 65,535 parameters in a statement; no row here has more than ten. */
-const rowsAtOnce = 1_000
-const listBook = 'list'
-
-/** The database's own clock, as coarse as its columns: what begins now has begun for whoever asks next. */
-const nowSql = sql`date_trunc('milliseconds', now())`
+/** Those of the file and as many of the API; a table that grew beyond it is not read without bound. */
+const maxModelRows = 2 * maxModels
+const maxTargetRows = maxModelRows * maxTargets
+const maxVendors = 10_000
 
 /** The catalog of the file alone, for platforms without a database. */
-export function buildCatalog({ models, vendors }: Pick<Config, 'models' | 'vendors'>): Catalog {
-  return Object.freeze({ models, vendors })
+export function buildCatalog({ models, vendors, exchange }: Catalog): Catalog {
+  return Object.freeze({ models, vendors, ...(exchange && { exchange }) })
 }
 
 /**
@@ -75,9 +72,10 @@ async function provisionModels({ drizzle }: Session, models: readonly Model[]): 
     await drizzle
       .insert(modelTable)
       .values(
-        rows.map(({ name, maxOutputTokens, policies }) => ({
+        rows.map(({ name, maxOutputTokens, tokenWeights = {}, policies }) => ({
           name,
           maxOutputTokens,
+          tokenWeights,
           policies: { ...policies },
           provisioned: true,
         })),
@@ -86,6 +84,7 @@ async function provisionModels({ drizzle }: Session, models: readonly Model[]): 
         target: modelTable.name,
         set: {
           maxOutputTokens: sql`excluded.max_output_tokens`,
+          tokenWeights: sql`excluded.token_weights`,
           policies: sql`excluded.policies`,
           disabled: false,
           provisioned: true,
@@ -118,62 +117,37 @@ async function provisionTargets({ drizzle }: Session, models: readonly Model[]):
     .from(targetTable)
     .innerJoin(modelTable, eq(modelTable.name, targetTable.model))
     .where(eq(modelTable.provisioned, true))
-    .limit(maxRows)
+    .limit(maxTargetRows)
   const gone = present.filter(({ target }) => !wanted.delete(identity(target))).map(({ target }) => target.id)
   for (const ids of chunks(gone)) await drizzle.delete(targetTable).where(inArray(targetTable.id, ids))
   for (const some of chunks([...wanted.values()])) await drizzle.insert(targetTable).values(some)
 }
 
-async function provisionPrices({ drizzle }: Session, models: readonly Model[]): Promise<void> {
-  const rows = models.flatMap(({ name, prices }) =>
-    unitNames.flatMap((unit) => {
-      const nanos = prices?.nanos[unit]
-      return prices === undefined || nanos === undefined
-        ? []
-        : [{ model: name, unit, currency: prices.currency, nanos }]
-    }),
-  )
-  const identity = (row: (typeof rows)[number]): string =>
-    JSON.stringify([row.model, row.unit, row.currency, String(row.nanos)])
-  const wanted = new Map(rows.map((row) => [identity(row), row]))
-  const present = await drizzle
-    .select({ price, begun: sql<boolean>`${price.validFrom} <= ${nowSql}` })
-    .from(price)
-    .innerJoin(modelTable, eq(modelTable.name, price.model))
-    .where(
-      and(
-        eq(modelTable.provisioned, true),
-        eq(price.book, listBook),
-        or(isNull(price.validTo), gt(price.validTo, nowSql)),
-      ),
-    )
-    .limit(maxRows)
-  const stays = (row: (typeof present)[number]): boolean =>
-    row.begun && row.price.validTo === null && row.price.tier === '' && wanted.delete(identity(row.price))
-  const ended = present.filter((row) => !stays(row)).map((row) => row.price.id)
-  for (const ids of chunks(ended)) {
-    // A price that has not begun ends where it begins: its row stays, and holds for no moment.
-    await drizzle
-      .update(price)
-      .set({ validTo: sql`greatest(${price.validFrom}, ${nowSql})` })
-      .where(inArray(price.id, ids))
-  }
-  for (const some of chunks([...wanted.values()])) {
-    await drizzle.insert(price).values(some.map((row) => ({ ...row, book: listBook, validFrom: nowSql })))
-  }
+async function provisionPrices(session: Session, models: readonly Model[]): Promise<void> {
+  const rows = models.flatMap(({ name, prices }) => (prices === undefined ? [] : pricesOf(name, prices)))
+  await setPrices(session, eq(modelTable.provisioned, true), rows)
 }
+
+/** What of the configuration the catalog is made of. */
+type Offer = Pick<Config, 'models' | 'vendors' | 'policies'> & Pick<Catalog, 'exchange'>
 
 /**
  * What is offered now: the models and vendors of the file, with the day on which the database first saw them, and
  * those that the API manages beside them.
  */
-export async function loadCatalog(database: Session, config: Pick<Config, 'models' | 'vendors'>): Promise<Catalog> {
+export async function loadCatalog(database: Session, config: Offer): Promise<Catalog> {
   const { drizzle } = database
-  const models = await drizzle.select().from(modelTable).orderBy(asc(modelTable.name)).limit(maxModels)
+  const models = await drizzle
+    .select()
+    .from(modelTable)
+    // Those that left the file stay in the table for ever: they are not read.
+    .where(or(eq(modelTable.provisioned, false), eq(modelTable.disabled, false)))
+    .orderBy(asc(modelTable.name))
+    .limit(maxModelRows)
   const managed = models.filter(({ name, disabled }) => !disabled && !config.models.has(name))
   const targets = groupBy(managed.length === 0 ? [] : await managedTargets(database), ({ model }) => model)
-  const prices = groupBy(managed.length === 0 ? [] : await managedPrices(database), ({ model }) => model)
-  const vendors = await drizzle.select().from(vendorTable).where(eq(vendorTable.provisioned, false)).limit(maxModels)
+  const prices = groupBy(managed.length === 0 ? [] : await openRows(database), ({ model }) => model)
+  const vendors = await drizzle.select().from(vendorTable).where(eq(vendorTable.provisioned, false)).limit(maxVendors)
   const created = new Map(models.map(({ name, createdAt }) => [name, createdAt.getTime()]))
   return buildCatalog({
     models: new Map([
@@ -183,7 +157,11 @@ export async function loadCatalog(database: Session, config: Pick<Config, 'model
       ]),
       ...managed.map((row): [string, Model] => [
         row.name,
-        managedModel(row, targets.get(row.name) ?? [], openPrices(prices.get(row.name) ?? [])),
+        managedModel(row, {
+          targets: targets.get(row.name) ?? [],
+          prices: openPrices(prices.get(row.name) ?? []),
+          defaults: config.policies,
+        }),
       ]),
     ]),
     vendors: new Map([
@@ -194,28 +172,24 @@ export async function loadCatalog(database: Session, config: Pick<Config, 'model
       ]),
       ...config.vendors,
     ]),
+    ...(config.exchange && { exchange: config.exchange }),
   })
 }
 
 type ModelRow = typeof modelTable.$inferSelect
 type TargetRow = typeof targetTable.$inferSelect
-type PriceRow = typeof price.$inferSelect
 
 async function managedTargets({ drizzle }: Session): Promise<TargetRow[]> {
-  return drizzle.select().from(targetTable).orderBy(asc(targetTable.position), asc(targetTable.id)).limit(maxRows)
+  return drizzle.select().from(targetTable).orderBy(asc(targetTable.position), asc(targetTable.id)).limit(maxTargetRows)
 }
 
-async function managedPrices({ drizzle }: Session): Promise<PriceRow[]> {
-  const open = and(
-    eq(price.book, listBook),
-    eq(price.tier, ''),
-    lte(price.validFrom, nowSql),
-    or(isNull(price.validTo), gt(price.validTo, nowSql)),
-  ) as SQL
-  return drizzle.select().from(price).where(open).limit(maxRows)
+interface Parts {
+  readonly targets: readonly TargetRow[]
+  readonly prices: PriceSet | undefined
+  readonly defaults: Policies
 }
 
-function managedModel(row: ModelRow, targets: readonly TargetRow[], prices: PriceSet | undefined): Model {
+function managedModel(row: ModelRow, { targets, prices, defaults }: Parts): Model {
   return Object.freeze({
     name: row.name,
     targets: targets.map(({ vendor, vendorModel, region }) => ({
@@ -224,22 +198,17 @@ function managedModel(row: ModelRow, targets: readonly TargetRow[], prices: Pric
       ...(region === null ? {} : { region }),
     })),
     ...(prices === undefined ? {} : { prices }),
+    ...(Object.keys(row.tokenWeights).length > 0 && { tokenWeights: row.tokenWeights }),
     maxOutputTokens: row.maxOutputTokens,
-    policies: { ...defaultPolicies, ...(row.policies as Partial<Policies>) },
+    policies: policiesOf(row, defaults),
     createdAtMs: row.createdAt.getTime(),
     provisioned: false,
   })
 }
 
-/** A model is sold in one currency: in dollars where it has such prices, else in the first that it has any in. */
-function openPrices(rows: readonly PriceRow[]): PriceSet | undefined {
-  const currencies = rows.map(({ currency }) => currency).toSorted()
-  const currency = currencies.includes('USD') ? 'USD' : currencies[0]
-  if (currency === undefined) return undefined
-  const nanos = Object.fromEntries(
-    rows.filter((row) => row.currency === currency).map((row): [Unit, bigint] => [row.unit, row.nanos]),
-  )
-  return priceSet({ currency, nanos, discountPpm: fullPricePpm })
+/** The policies of a stored model: its own, and for what it does not say the operator's defaults. */
+export function policiesOf({ policies }: Pick<ModelRow, 'policies'>, defaults: Policies): Policies {
+  return { ...defaults, ...(policies as Partial<Policies>) }
 }
 
 /**
@@ -269,10 +238,6 @@ function narrowed(catalog: Catalog): ReadonlyMap<string, Model> {
   }
   byTarget.set(catalog, found)
   return found
-}
-
-function* chunks<Item>(items: readonly Item[]): Generator<Item[]> {
-  for (let at = 0; at < items.length; at += rowsAtOnce) yield items.slice(at, at + rowsAtOnce)
 }
 
 function groupBy<Item>(items: readonly Item[], name: (item: Item) => string): ReadonlyMap<string, readonly Item[]> {

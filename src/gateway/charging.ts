@@ -1,9 +1,13 @@
 import type { Attempt, Call, Caller, Outcome, Target, Usage, UsageRecord } from '../core/call.ts'
 import type { Policies } from '../core/catalog.ts'
 import type { Nanos } from '../core/money.ts'
-import { charge } from '../core/price.ts'
+import { charge, type Counts, type EffectivePrices } from '../core/price.ts'
+import { rateFor, type RateFacts } from '../core/rates.ts'
+import { weigh } from '../core/tokens.ts'
+import { inputTotal } from '../core/usage.ts'
 import type { Admission } from '../admit/admit.ts'
-import { splitCharge } from '../ledger/purses.ts'
+import type { Bill } from '../ledger/bill.ts'
+import { splitCharge, sumMoney } from '../ledger/purses.ts'
 import type { RelayEnding } from '../meter/relay.ts'
 import { pricedCounts, usageRecord } from '../record/usage.ts'
 import type { Gateway } from './gateway.ts'
@@ -35,18 +39,22 @@ interface Verdict {
  */
 export async function chargeEnding(gateway: Gateway, served: Served, ending: RelayEnding): Promise<Nanos> {
   const { platform } = gateway
-  const { hold, prices } = served.admission
+  const { prices } = served.admission
   const verdict = await judge(platform.tokenizer.name, served, ending)
-  const usage = pricedCounts(verdict.usage, prices)
-  const amount = amountDue(served, verdict, usage)
+  const rated = ratedBy(served, verdict.usage, ending.serviceTier)
+  const rate = rateFor(prices, rated)
+  const usage = pricedCounts(verdict.usage, rate)
+  const parts = partsDue(gateway, { served, verdict }, billOf(served, usage.counts, rate))
+  const amount = sumMoney(parts)
   const record = usageRecord({
     ...served,
     prices,
+    rated,
     kind: isUncharged(verdict) ? 'void' : 'settle',
     outcome: verdict.outcome,
     usage: isUncharged(verdict) ? verdict.usage : usage,
     charge: amount,
-    parts: splitCharge(amount, hold.parts, firstPurse(gateway, served)),
+    parts,
     endedAtMs: platform.clock.now(),
     firstByteAtMs: ending.firstByteAtMs,
     finish: ending.finish,
@@ -85,31 +93,43 @@ async function store({ platform }: Gateway, { admission, call, caller }: Served,
   })
 }
 
-function amountDue({ admission }: Served, verdict: Verdict, usage: Usage): Nanos {
-  const { hold, prices } = admission
-  if (hold.facts.free || isUncharged(verdict)) return 0n
-  const priced = charge(usage.counts, prices)
-  return verdict.isCapped && priced > hold.reserved ? hold.reserved : priced
+/** The prompt is what was read in all: a tier by length asks for the whole of it, and prices the whole of it. */
+function ratedBy({ call, target }: Served, { counts }: Usage, serviceTier: string | undefined): RateFacts {
+  return { promptTokens: inputTotal(counts), startedAtMs: call.startedAtMs, serviceTier, region: target?.region }
 }
 
-/** Where a charge goes that no part was held for. */
-function firstPurse({ ledger }: Gateway, { caller, admission }: Served): { purse: number; lease: number } | undefined {
-  const part = admission.hold.parts[0]
-  if (part) return part
-  const purse = ledger.spender.purses(caller.accountId)?.[0]
-  return purse && { purse: purse.id, lease: 0 }
+/** What some counts come to, in money and in the tokens of packages. */
+function billOf({ admission }: Served, counts: Counts, rate: EffectivePrices): Bill {
+  const { tokenWeights } = admission.hold.facts
+  return { money: charge(counts, rate), ...(tokenWeights && { tokens: weigh(counts, tokenWeights) }) }
+}
+
+/** What each purse pays of a bill: no more than was held where the verdict says so. */
+function partsDue(gateway: Gateway, { served, verdict }: { served: Served; verdict: Verdict }, bill: Bill) {
+  const { hold } = served.admission
+  if (hold.facts.free || isUncharged(verdict)) return []
+  const fallback = walletOf(gateway, served)
+  return splitCharge(bill, hold.parts, { isCapped: verdict.isCapped || !fallback, fallback })
+}
+
+/** Where a charge goes that no money was held for; charged to it directly. */
+function walletOf({ ledger }: Gateway, { caller }: Served): { purse: number; lease: number } | undefined {
+  const wallet = ledger.spender.purses(caller.accountId)?.find(({ kind }) => kind === 'wallet')
+  return wallet && { purse: wallet.id, lease: 0 }
 }
 
 /** The outcome table of the product's documentation, row by row. */
 async function judge(tokenizer: string, served: Served, ending: RelayEnding): Promise<Verdict> {
   const { outcome, delivered } = ending
-  if (outcome === 'complete')
-    return { outcome, usage: fromVendor(ending) ?? (await counted(tokenizer, served, ending)), isCapped: !ending.usage }
+  if (outcome === 'complete') {
+    const usage = await fromBoth(tokenizer, served, ending)
+    return { outcome, usage, isCapped: usage.source !== 'vendor' }
+  }
   if (outcome === 'cut') return { outcome, usage: await counted(tokenizer, served, ending), isCapped: true }
   if (outcome === 'client_abort') return judgeAbort(tokenizer, served, ending)
   // Nothing reached the caller: for him the vendor has simply failed.
   if (!delivered) return { outcome: 'vendor_failed', usage: nothing, isCapped: true }
-  return { outcome, usage: partly(ending) ?? (await counted(tokenizer, served, ending)), isCapped: true }
+  return { outcome, usage: await partly(tokenizer, served, ending), isCapped: true }
 }
 
 async function judgeAbort(tokenizer: string, served: Served, ending: RelayEnding): Promise<Verdict> {
@@ -121,10 +141,9 @@ async function judgeAbort(tokenizer: string, served: Served, ending: RelayEnding
   }
   if (policies.clientAbort === 'void') return { outcome, usage: nothing, isCapped: true }
   if (policies.clientAbort === 'drain' && ending.finish !== undefined) {
-    const usage = fromVendor(ending)
-    if (usage) return { outcome, usage, isCapped: false }
+    if (fromVendor(ending)) return { outcome, usage: await fromBoth(tokenizer, served, ending), isCapped: false }
   }
-  return { outcome, usage: partly(ending) ?? (await counted(tokenizer, served, ending)), isCapped: true }
+  return { outcome, usage: await partly(tokenizer, served, ending), isCapped: true }
 }
 
 function fromVendor({ usage }: RelayEnding): Usage | undefined {
@@ -132,15 +151,25 @@ function fromVendor({ usage }: RelayEnding): Usage | undefined {
   return { counts: usage.counts, source: 'vendor', anomalies: usage.anomalies }
 }
 
+/** The vendor's count of a whole answer. Of a side that it says nothing about, our own stands in. */
+async function fromBoth(tokenizer: string, served: Served, ending: RelayEnding): Promise<Usage> {
+  const vendor = fromVendor(ending)
+  if (vendor?.counts.input !== undefined && vendor.counts.output !== undefined) return vendor
+  const own = await counted(tokenizer, served, ending)
+  return vendor ? { ...own, ...vendor, counts: { ...own.counts, ...vendor.counts }, source: 'vendor_partial' } : own
+}
+
 /** Some vendors tell their count with every event: what they told last stands for what was forwarded. */
-function partly(ending: RelayEnding): Usage | undefined {
-  const usage = fromVendor(ending)
-  return usage && { ...usage, source: 'vendor_partial' }
+async function partly(tokenizer: string, served: Served, ending: RelayEnding): Promise<Usage> {
+  const usage = await fromBoth(tokenizer, served, ending)
+  return usage.source === 'vendor' ? { ...usage, source: 'vendor_partial' } : usage
 }
 
 async function counted(tokenizer: string, { admission }: Served, ending: RelayEnding): Promise<Usage> {
   const [input, output] = await Promise.all([admission.promptTokens(), ending.counted()])
-  return { counts: { input, output }, source: 'counted', tokenizer }
+  // Why the vendor's own count did not do.
+  const anomalies = ending.usage?.anomalies ?? []
+  return { counts: { input, output }, source: 'counted', tokenizer, ...(anomalies.length > 0 && { anomalies }) }
 }
 
 async function prompt(tokenizer: string, { admission }: Served): Promise<Usage> {
@@ -155,6 +184,7 @@ export async function voidCall(gateway: Gateway, served: Served, error: string):
   const record = usageRecord({
     ...served,
     prices,
+    rated: ratedBy(served, nothing, undefined),
     kind: 'void',
     outcome: 'vendor_failed',
     usage: nothing,

@@ -34,6 +34,7 @@ export async function exchange(gateway: Gateway, asking: Asking): Promise<void> 
 
   const caller = await gateway.auth.caller(client.header)
   const startedAtMs = platform.clock.now()
+  refuseEncoded(client)
   const raw = await client.body(platform.settings.bodyLimit)
   const call = front.read(raw, { id, startedAtMs, header: client.header })
   const model = modelFor(gateway, caller, call)
@@ -42,14 +43,33 @@ export async function exchange(gateway: Gateway, asking: Asking): Promise<void> 
   const served: Served = { call, policies: model.policies, target: undefined, attempts: [], begun: false, ...admitted }
 
   const answered = await answerFrom(gateway, asking, { served, model, targets })
-  if (answered)
-    await respond(gateway, asking, {
-      ...served,
-      target: answered.target,
-      attempts: answered.attempts,
-      begun: true,
-      answered,
-    })
+  if (answered) await bring(gateway, asking, { served, answered })
+}
+
+/** Whatever fails on the way, no hold is left behind: nobody but its call would ever end it. */
+async function bring(
+  gateway: Gateway,
+  asking: Asking,
+  { served, answered }: { served: Served; answered: Answered },
+): Promise<void> {
+  const { target, attempts } = answered
+  const begun: Served = { ...served, target, attempts, begun: true }
+  try {
+    await respond(gateway, asking, { ...begun, answered })
+  } catch (caught) {
+    if (gateway.ledger.live.has(served.admission.hold)) await voidCall(gateway, begun, 'internal')
+    throw caught
+  }
+}
+
+/** An encoded body would have to be unpacked within bounds of its own; no SDK sends one. */
+function refuseEncoded({ header }: Client): void {
+  const encoding = header('content-encoding')?.trim().toLowerCase() || 'identity'
+  if (encoding !== 'identity')
+    throw new GatewayError(
+      'unsupported_media_type',
+      'The body is sent with a content-encoding. Send it as plain JSON, without one.',
+    )
 }
 
 function modelFor({ platform }: Gateway, caller: Caller, call: Call): Model {
@@ -133,8 +153,9 @@ async function answerFrom(
   }
 }
 
-/** The caller hung up before any content. */
+/** The caller hung up before any content. Where no vendor was called yet, there is nothing to record. */
 async function leave(gateway: Gateway, served: Served): Promise<void> {
+  if (served.attempts.length === 0) return served.admission.hold.void()
   await chargeEnding(gateway, served, {
     outcome: 'client_abort',
     usage: undefined,
@@ -142,6 +163,7 @@ async function leave(gateway: Gateway, served: Served): Promise<void> {
     delivered: false,
     finish: undefined,
     servedModel: undefined,
+    serviceTier: undefined,
     firstByteAtMs: undefined,
     error: undefined,
   })

@@ -2,11 +2,11 @@ import type { JsonObject } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
 import { replaceValue } from '../core/json-bytes.ts'
 import { printMoney } from '../core/money.ts'
-import { isObject, objectsOf, parseJson } from '../core/wire.ts'
+import { objectsOf } from '../core/wire.ts'
 import type { Answered } from '../call/attempt.ts'
 import { createGatherer } from '../meter/gather.ts'
 import { gatherOutlet, streamOutlet } from '../meter/outlet.ts'
-import { type Outlet, relay, type RelayEnding, type Source } from '../meter/relay.ts'
+import { type Outlet, relay, type RelayEnding, type RelayStep, type Source } from '../meter/relay.ts'
 import { spread } from '../meter/spread.ts'
 import type { VendorReply } from '../vendors/vendor.ts'
 import { chargeEnding, type Served } from './charging.ts'
@@ -23,22 +23,12 @@ const encoder = new TextEncoder()
 export async function respond(gateway: Gateway, asking: Asking, responding: Responding): Promise<void> {
   const { answer, vendor } = responding.answered
   if (answer.kind === 'stream') return stream(gateway, asking, { ...responding, source: answer })
-  const body = parseJson(answer.bytes)
-  const reply = isObject(body) ? vendor.reply(body) : notJson()
-  if (reply.error || !isObject(body)) return refuse(gateway, responding, reply.error ?? notJson().error)
-  if (responding.call.stream)
-    return stream(gateway, asking, { ...responding, source: spreadSource(body, vendor.reader()) })
-  await whole(gateway, asking, { ...responding, reply, bytes: answer.bytes })
-}
-
-function notJson(): VendorReply & { error: GatewayError } {
-  return { text: '', error: new GatewayError('vendor_error', 'The vendor answered with something that is no answer.') }
-}
-
-/** A status of 200 with no answer in it: the vendor failed, and nothing has been sent yet. */
-async function refuse(gateway: Gateway, responding: Responding, error: GatewayError): Promise<never> {
-  await chargeEnding(gateway, responding, { ...unstreamed, outcome: 'vendor_failed', delivered: false, error })
-  throw error
+  const { body, reply, bytes } = answer
+  if (responding.call.stream) {
+    const source = spreadSource(body, vendor.reader())
+    return source ? stream(gateway, asking, { ...responding, source }) : refuse(gateway, responding)
+  }
+  await whole(gateway, asking, { ...responding, reply, bytes })
 }
 
 const unstreamed: Omit<RelayEnding, 'outcome' | 'delivered'> = {
@@ -46,6 +36,7 @@ const unstreamed: Omit<RelayEnding, 'outcome' | 'delivered'> = {
   counted: () => Promise.resolve(0),
   finish: undefined,
   servedModel: undefined,
+  serviceTier: undefined,
   firstByteAtMs: undefined,
   error: undefined,
 }
@@ -57,8 +48,10 @@ interface Whole extends Responding {
 
 /** An unstreamed answer passes untouched but for the model's name. It is charged, then sent. */
 async function whole(gateway: Gateway, { client, id }: Asking, answer: Whole): Promise<void> {
-  const { reply, call, bytes } = answer
+  const { reply } = answer
   const { tokenizer, clock } = gateway.platform
+  const named = withName(answer)
+  if (!named) return refuse(gateway, answer)
   const cost = await chargeEnding(gateway, answer, {
     ...unstreamed,
     // A caller who left before the body was sent got nothing.
@@ -68,11 +61,32 @@ async function whole(gateway: Gateway, { client, id }: Asking, answer: Whole): P
     counted: () => tokenizer.count(reply.text),
     finish: reply.finish,
     servedModel: reply.servedModel,
+    serviceTier: reply.serviceTier,
     firstByteAtMs: clock.now(),
   })
-  const named =
-    reply.servedModel === undefined ? bytes : replaceValue(bytes, 'model', encoder.encode(JSON.stringify(call.model)))
   sendJson({ client, id }, { status: 200, headers: headersOf(answer, id, cost), body: named })
+}
+
+/** The vendor's bytes under the name that was asked for; undefined where they are beyond the bounds of an edit. */
+function withName({ reply, call, bytes }: Whole): Uint8Array | undefined {
+  if (reply.servedModel === undefined) return bytes
+  try {
+    return replaceValue(bytes, 'model', encoder.encode(JSON.stringify(call.model)))
+  } catch {
+    // Too many members, which is the vendor's fault: the caller must not be told that it is his.
+    return undefined
+  }
+}
+
+function unusable(): GatewayError {
+  return new GatewayError('vendor_error', 'The vendor sent an answer that cannot be passed on.')
+}
+
+/** An answer that cannot be passed on is not charged; nothing has been sent yet. */
+async function refuse(gateway: Gateway, answer: Responding): Promise<never> {
+  const error = unusable()
+  await chargeEnding(gateway, answer, { ...unstreamed, outcome: 'vendor_failed', delivered: false, error })
+  throw error
 }
 
 interface Streaming extends Responding {
@@ -105,11 +119,13 @@ async function stream(gateway: Gateway, asking: Asking, streaming: Streaming): P
     vendor: target?.vendor ?? '',
     vendorModel: target?.model ?? '',
     tokenizer: platform.tokenizer.name,
+    ...(relaying.serviceTier !== undefined && { serviceTier: relaying.serviceTier }),
   })
   running.add(relaying)
   client.onGone(relaying.gone)
   client.onDrain(relaying.resume)
   if (client.gone) relaying.gone()
+  relaying.start()
   await relaying.done
   running.delete(relaying)
 }
@@ -149,11 +165,18 @@ function cutShort(body: JsonObject): JsonObject {
   return { ...body, choices }
 }
 
-/** A body where a stream was asked for becomes a stream of its parts. */
-function spreadSource(body: JsonObject, read: ReturnType<Answered['vendor']['reader']>): Source {
+/** A body where a stream was asked for becomes a stream of its parts; undefined for one that cannot be written anew. */
+function spreadSource(body: JsonObject, read: ReturnType<Answered['vendor']['reader']>): Source | undefined {
+  let steps: readonly RelayStep[]
+  try {
+    steps = spread(body).map((event) => ({ event, piece: read(event) }))
+  } catch {
+    // It is nested deeper than the stack: the vendor's fault.
+    return undefined
+  }
   return {
     attach(listener) {
-      listener.steps(spread(body).map((event) => ({ event, piece: read(event) })))
+      listener.steps(steps)
       listener.end()
     },
     pause() {},

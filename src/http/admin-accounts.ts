@@ -4,8 +4,8 @@ import { z } from 'zod'
 import { GatewayError } from '../core/errors.ts'
 import { parseMoney, printMoney } from '../core/money.ts'
 import { account } from '../db/schema.ts'
-import { headerOf, type AdminDeps } from './admin-keys.ts'
-import { fields, line, money, page, readBody, readQuery, refuseOthers } from './input.ts'
+import { requireManagement, type AdminDeps } from './admin-keys.ts'
+import { currency, fields, idCursor, line, money, page, readBody, readQuery, refuseOthers } from './input.ts'
 
 const path = '/admin/v1/accounts'
 const smallest = '0.000000001'
@@ -23,10 +23,7 @@ function partsOf(text: string): number | undefined {
 
 const newAccount = fields({
   name: line(1, 128),
-  currency: z
-    .string()
-    .regex(/^[A-Z]{3}$/, { error: 'must be a currency of three capital letters, such as USD' })
-    .default('USD'),
+  currency: currency.default('USD'),
   discount_percent: z
     .string({ error: percentRule })
     .refine((text) => partsOf(text) !== undefined, { error: percentRule })
@@ -41,38 +38,32 @@ const payment = fields({
   memo: line(0, 1_000).optional(),
 })
 
-const listQuery = fields({
-  ...page,
-  cursor: z
-    .string()
-    .regex(/^[1-9]\d{0,14}$/, { error: 'must be the next_cursor of another page' })
-    .transform(Number)
-    .optional(),
-})
+const listQuery = fields({ ...page, cursor: idCursor })
 
 /** Accounts, their balances and recharges: for management keys alone. */
 export function adminAccounts(deps: AdminDeps): Hono {
   const app = new Hono()
+  const allow = (request: Request) => requireManagement(deps, request, 'Accounts are')
 
   app.post(path, async (c) => {
-    await requireManagement(deps, c.req.raw)
+    await allow(c.req.raw)
     const { discount_percent: discount, credit_limit: creditLimit, ...wanted } = await readBody(c.req.raw, newAccount)
     const { id } = await deps.books.createAccount({ ...wanted, discountPpm: fullPpm - discount, creditLimit })
     return c.json(await accountWithBalance(deps, id), 201)
   })
 
   app.get(path, async (c) => {
-    await requireManagement(deps, c.req.raw)
+    await allow(c.req.raw)
     return c.json(await listAccounts(deps, readQuery(c.req.raw, listQuery)))
   })
 
   app.get(`${path}/:id`, async (c) => {
-    await requireManagement(deps, c.req.raw)
+    await allow(c.req.raw)
     return c.json(await accountWithBalance(deps, idOf(c.req.param('id'))))
   })
 
   app.post(`${path}/:id/recharges`, async (c) => {
-    await requireManagement(deps, c.req.raw)
+    await allow(c.req.raw)
     const { amount, reference, memo } = await readBody(c.req.raw, payment)
     const accountId = idOf(c.req.param('id'))
     if ((await oneAccount(deps, accountId)).status === 'closed')
@@ -102,12 +93,6 @@ export function adminAccounts(deps: AdminDeps): Hono {
   refuseOthers(app, `${path}/:id`, 'GET')
   refuseOthers(app, `${path}/:id/recharges`, 'POST')
   return app
-}
-
-async function requireManagement({ auth }: AdminDeps, request: Request): Promise<void> {
-  const { kind } = await auth.manager(headerOf(request))
-  if (kind !== 'management')
-    throw new GatewayError('permission_denied', 'Accounts are managed with management keys only.')
 }
 
 type AccountRow = typeof account.$inferSelect

@@ -86,8 +86,18 @@ export function adminKeys(deps: AdminDeps): Hono {
   return app
 }
 
-export function headerOf(request: Request): Header {
+function headerOf(request: Request): Header {
   return (name) => request.headers.get(name) ?? undefined
+}
+
+/** Throws `permission_denied` for every other key. `what` with its verb: "Accounts are". */
+export async function requireManagement(
+  { auth }: Pick<AdminDeps, 'auth'>,
+  request: Request,
+  what: string,
+): Promise<void> {
+  const { kind } = await auth.manager(headerOf(request))
+  if (kind !== 'management') throw new GatewayError('permission_denied', `${what} managed with management keys only.`)
 }
 
 interface Creation {

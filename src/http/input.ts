@@ -42,6 +42,18 @@ export function money({ least, most }: { readonly least: string; readonly most: 
     .transform((text) => read(text) ?? 0n)
 }
 
+/** Money's kind. */
+export const currency = z.string().regex(/^[A-Z]{3}$/, {
+  error: 'must be a currency of three capital letters, such as USD',
+})
+
+/** The cursor of a list in the order of its rows' ids. */
+export const idCursor = z
+  .string()
+  .regex(/^[1-9]\d{0,14}$/, { error: 'must be the next_cursor of another page' })
+  .transform(Number)
+  .optional()
+
 /** A page of a list: `limit` from 1 to 200, and the `next_cursor` of the page before. */
 export const page = {
   limit: z

@@ -2,11 +2,12 @@ import { Hono } from 'hono'
 import type { Caller, KeyFacts } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
 import { printMoney } from '../core/money.ts'
+import { printTokens, tokenAsset } from '../core/tokens.ts'
 import { inputTotal, outputTotal } from '../core/usage.ts'
 import { mayUse } from '../auth/access.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { periodEnd, periodStart } from '../core/period.ts'
-import type { Receipt } from '../ports.ts'
+import type { Purse, Receipt } from '../ports.ts'
 
 /** What was just charged is shown: reading waits this long for it to reach the books. */
 const freshMs = 2_000
@@ -103,15 +104,33 @@ async function budgetsOf({ shared, books, clock }: Gateway['platform'], caller: 
 
 async function creditsOf({ platform, ledger }: Gateway, caller: Caller) {
   await ledger.batcher.drained(freshMs)
-  const posted = (await platform.books.balance(caller.accountId))?.posted ?? 0n
-  const account = await platform.shared.account(caller.accountId)
-  const held = account ? account.purses.reduce((sum, purse) => sum + purse.held, 0n) : 0n
+  const purses = await platform.books.purses(caller.accountId)
+  const records = (await platform.shared.account(caller.accountId))?.purses ?? []
+  const shown = purses.map((purse) => ({ ...purse, held: records.find(({ id }) => id === purse.id)?.held ?? 0n }))
+  const money = shown.filter(({ asset }) => asset !== tokenAsset)
+  const posted = money.reduce((sum, purse) => sum + purse.posted, 0n)
+  const held = money.reduce((sum, purse) => sum + purse.held, 0n)
   return {
     object: 'credits',
     currency: caller.currency,
     balance: printMoney(posted),
     held: printMoney(held),
     available: printMoney(posted - held),
+    // In the order in which they pay.
+    purses: shown.map(purseJson),
+  }
+}
+
+function purseJson({ kind, asset, models, expiresAtMs, posted, held }: Purse & { readonly held: bigint }) {
+  const print = asset === tokenAsset ? printTokens : printMoney
+  return {
+    kind,
+    asset,
+    balance: print(posted),
+    held: print(held),
+    available: print(posted - held),
+    models,
+    expires_at: expiresAtMs === undefined ? null : new Date(expiresAtMs).toISOString(),
   }
 }
 
@@ -126,6 +145,8 @@ function receiptJson(receipt: Receipt) {
     vendor: receipt.vendor,
     vendor_model: receipt.vendorModel,
     served_model: receipt.servedModel ?? null,
+    service_tier: receipt.serviceTier ?? null,
+    length_tier: receipt.lengthTier ?? null,
     outcome: receipt.outcome,
     finish_reason: receipt.finish ?? null,
     error: receipt.error ?? null,

@@ -12,10 +12,11 @@ export function openCheckpoints({ platform, live }: Ledger): () => Promise<void>
   const { clock, settings, log } = platform
 
   return async () => {
-    const now = clock.now()
+    const now = clock.elapsed()
     const due = []
     for (const hold of live) {
-      const last = stored.get(hold) ?? { atMs: hold.facts.startedAtMs, started: false }
+      const last = stored.get(hold) ?? { atMs: now, started: false }
+      stored.set(hold, last)
       const isFirst = hold.started && !last.started
       if (!isFirst && now - last.atMs < settings.checkpointMs) continue
       stored.set(hold, { atMs: now, started: hold.started })

@@ -1,13 +1,15 @@
 import type { Caller, Part, UsageRecord } from '../core/call.ts'
-import { GatewayError, invalidKey } from '../core/errors.ts'
-import { printMoney, type Nanos } from '../core/money.ts'
+import type { Nanos } from '../core/money.ts'
 import type { PriceSet } from '../core/price.ts'
+import type { TokenWeights } from '../core/tokens.ts'
 import type { Platform } from '../ports.ts'
 import { type Batcher, billingUnavailable } from './batcher.ts'
+import { type Bill, coveredBy, needsOf, needsOfShare, quoteBill, uncovered } from './bill.ts'
 import type { AdmitReply, RequestsLeft } from './engine/commands.ts'
 import type { HoldFacts, Metered } from './engine/records.ts'
-import { sumParts } from './purses.ts'
-import { coveredOutput, nextStep, quote } from './size.ts'
+import { sumMoney } from './engine/purses.ts'
+import { refusal } from './refusal.ts'
+import { coveredOutput, nextStep } from './size.ts'
 import type { Spender } from './spender.ts'
 
 /** A settled record is sent to Postgres again when it was not finalised within this time. */
@@ -36,12 +38,19 @@ export interface HoldRequest {
   readonly id: string
   readonly caller: Caller
   readonly model: string
+  /** The public name of the model that is called: purses may be for some models only. */
+  readonly publicModel: string
   readonly prices: PriceSet
+  /** What packages count for the model; absent: money alone can pay for it. */
+  readonly tokenWeights?: TokenWeights | undefined
   readonly free: boolean
   readonly stream: boolean
   readonly startedAtMs: number
   readonly inputTokens: number
   readonly outputTokens: number
+  /** The service tier that is asked for, and whether audio is: both may make it dearer. */
+  readonly serviceTier?: string | undefined
+  readonly audio?: boolean
   /** The most output the call may ever give: the hold never grows beyond it. */
   readonly mostOutputTokens: number
 }
@@ -54,7 +63,6 @@ export interface Hold {
   readonly requests: RequestsLeft | undefined
   /** Parts set aside so far. */
   readonly parts: readonly Part[]
-  readonly reserved: Nanos
   /** True if output of this size is paid for; starts to grow ahead of need. False: wait for `grow`. */
   covers(outputTokens: number): boolean
   /** Grows until the size is covered; false when the money or the hold is gone. */
@@ -70,16 +78,19 @@ export interface Hold {
   void(record?: UsageRecord): Promise<void>
 }
 
+export { NotFunded, StaleKey } from './refusal.ts'
+
 /** Admits a call: every limit of its keys and its money, in one step. Throws GatewayError when it may not run. */
 export async function admitHold(ledger: Ledger, request: HoldRequest): Promise<Hold> {
   if (!ledger.batcher.accepting) throw billingUnavailable()
-  const { caller, prices, free } = request
-  const estimate = free ? 0n : quote(request, prices)
+  const { caller, prices, free, tokenWeights } = request
+  const bill: Bill = free ? { money: 0n } : quoteBill(request, prices, tokenWeights)
   const facts: HoldFacts = {
     accountId: caller.accountId,
     keyIds: caller.chain.map((key) => key.id),
     model: request.model,
     prices,
+    ...(tokenWeights && { tokenWeights }),
     free,
     stream: request.stream,
     startedAtMs: request.startedAtMs,
@@ -87,25 +98,28 @@ export async function admitHold(ledger: Ledger, request: HoldRequest): Promise<H
   }
   const metered: Metered = {
     started: false,
-    inputTokens: request.inputTokens,
+    // What was asked for may be a bound of the prompt, and what is metered never shrinks: the first checkpoint counts.
+    inputTokens: 0,
     outputTokens: 0,
     vendor: '',
     vendorModel: '',
   }
-  const reply = await runAdmit(ledger, { request, facts, metered, estimate })
-  return openHold(ledger, { request, facts, metered, reply })
+  const reply = await runAdmit(ledger, { request, facts, metered, bill })
+  return openHold(ledger, { request, facts, metered, bill, reply })
 }
 
 interface Admission {
   readonly request: HoldRequest
   readonly facts: HoldFacts
   readonly metered: Metered
-  readonly estimate: Nanos
+  readonly bill: Bill
 }
 
 async function runAdmit(ledger: Ledger, admission: Admission): Promise<Extract<AdmitReply, { code: 'ok' }>> {
   const { caller, id } = admission.request
   let toppedUp = false
+  const renewal = ledger.spender.renewal(caller.accountId)
+  if (renewal) await renewal
   for (let round = 0; round < admitRounds; round++) {
     const reply = await tryAdmit(ledger, admission)
     if (reply.code === 'ok') {
@@ -119,9 +133,9 @@ async function runAdmit(ledger: Ledger, admission: Admission): Promise<Extract<A
       await borrowing(ledger.spender.loadAccount(caller.accountId))
     } else if (reply.code === 'funds' && !toppedUp) {
       toppedUp = true
-      await borrowing(ledger.spender.topUp(caller.accountId, admission.estimate))
+      await borrowing(ledger.spender.topUp(caller.accountId, admission.bill))
     } else {
-      throw refusal(reply, caller, admission.estimate)
+      throw await refusal(ledger, { reply, caller, bill: admission.bill, needs: needsFor(ledger, admission) })
     }
   }
   throw billingUnavailable(new Error(`hold ${id} found no footing`))
@@ -129,11 +143,11 @@ async function runAdmit(ledger: Ledger, admission: Admission): Promise<Extract<A
 
 async function tryAdmit(
   { platform, spender }: Ledger,
-  { request, facts, metered, estimate }: Admission,
+  admission: Admission,
 ): Promise<AdmitReply> {
-  const purses = spender.purses(request.caller.accountId)
+  const { request, facts, metered, bill } = admission
   // Without its purses a call would look free.
-  if (!purses) return { code: 'load', account: true, keys: [] }
+  if (!spender.purses(request.caller.accountId)) return { code: 'load', account: true, keys: [] }
   return platform.shared.run({
     type: 'admit',
     id: request.id,
@@ -141,11 +155,15 @@ async function tryAdmit(
     epoch: spender.epoch,
     facts,
     keys: request.caller.chain,
-    needs: estimate === 0n ? [] : purses.map((purse) => ({ purse: purse.id, amount: estimate })),
-    estimate,
+    needs: needsFor({ spender }, admission),
+    estimate: bill.money,
     metered,
     termMs: platform.settings.termMs,
   })
+}
+
+function needsFor({ spender }: Pick<Ledger, 'spender'>, { request, bill }: Pick<Admission, 'request' | 'bill'>) {
+  return needsOf(spender.purses(request.caller.accountId) ?? [], request.publicModel, bill)
 }
 
 /** The books answer or the call cannot be billed: there is no third way. */
@@ -157,69 +175,11 @@ async function borrowing(work: Promise<void>): Promise<void> {
   }
 }
 
-function refusal(
-  reply: Exclude<AdmitReply, { code: 'ok' | 'load' | 'epoch' }>,
-  caller: Caller,
-  estimate: Nanos,
-): GatewayError {
-  const { currency } = caller
-  switch (reply.code) {
-    case 'funds':
-      return fundsRefusal(reply, currency, estimate)
-    case 'limit':
-      return limitRefusal(reply, currency)
-    case 'denied':
-      if (reply.what === 'account')
-        return new GatewayError('billing_unavailable', 'This account is stopped. Ask its operator.', {
-          retryAfterMs: 60_000,
-        })
-      return invalidKey()
-    case 'key_changed':
-      return new StaleKey()
-    case 'duplicate':
-      return new GatewayError('conflict', 'A call with this id exists already.')
-  }
-}
-
-/** The cached key is older than the engine's record: the caller must be authenticated anew, then admitted again. */
-export class StaleKey extends GatewayError {
-  constructor() {
-    super('invalid_api_key', invalidKey().message)
-  }
-}
-
-/** Money or a budget is short: a smaller hold might still be let in. */
-export class NotFunded extends GatewayError {}
-
-function fundsRefusal(reply: { available: Nanos; held: Nanos }, currency: string, estimate: Nanos): GatewayError {
-  const sums = `It needs ${printMoney(estimate)} ${currency}; ${printMoney(reply.available)} is available and ${printMoney(reply.held)} is held by calls in flight.`
-  if (reply.held > 0n && reply.available + reply.held >= estimate) {
-    return new NotFunded('credit_held', `The credit for this call is held by calls in flight. ${sums}`, {
-      retryAfterMs: 1_000,
-    })
-  }
-  return new NotFunded(
-    'insufficient_quota',
-    `The account has not enough credit for this call. ${sums} Top up, or lower max_tokens.`,
-  )
-}
-
-const limitNames = { requests: 'requests per minute', concurrency: 'calls at the same time', budget: 'budget' } as const
-
-function limitRefusal(reply: Extract<AdmitReply, { code: 'limit' }>, currency: string): GatewayError {
-  const limit = typeof reply.limit === 'bigint' ? `${printMoney(reply.limit)} ${currency}` : String(reply.limit)
-  const text = `The key's limit of ${limit} ${limitNames[reply.what]} is reached.`
-  // A budget that never starts anew is not a matter of waiting: SDKs would retry a 429 for nothing.
-  if (reply.what === 'budget' && reply.retryMs === 0)
-    return new NotFunded('insufficient_quota', `${text} Ask for a larger budget.`)
-  const Refusal = reply.what === 'budget' ? NotFunded : GatewayError
-  return new Refusal('rate_limit_exceeded', text, { retryAfterMs: reply.retryMs })
-}
-
 interface Opening {
   readonly request: HoldRequest
   readonly facts: HoldFacts
   readonly metered: Metered
+  readonly bill: Bill
   readonly reply: Extract<AdmitReply, { code: 'ok' }>
 }
 
@@ -227,6 +187,8 @@ interface Opening {
 interface State extends Opening {
   readonly ledger: Ledger
   parts: readonly Part[]
+  /** What budgets count, in money. */
+  estimate: Nanos
   /** Output tokens that are paid for. */
   room: number
   /** Output tokens of the next extension. */
@@ -245,14 +207,14 @@ function openHold(ledger: Ledger, opening: Opening): Hold {
   const { clock, shared, settings } = ledger.platform
   const { id, prices } = request
   const { accountId } = facts
-  const room = facts.free ? Number.POSITIVE_INFINITY : coveredOutput(sumParts(reply.parts), request.inputTokens, prices)
   const state: State = {
     ...opening,
     ledger,
     parts: reply.parts,
-    room,
+    estimate: opening.bill.money,
+    room: facts.free ? Number.POSITIVE_INFINITY : roomOf(request, reply.parts),
     step: firstStep,
-    ackedAtMs: clock.now(),
+    ackedAtMs: clock.elapsed(),
     isLost: false,
     growing: undefined,
     askAgainAtMs: 0,
@@ -267,9 +229,6 @@ function openHold(ledger: Ledger, opening: Opening): Hold {
     get parts() {
       return state.parts
     },
-    get reserved() {
-      return sumParts(state.parts)
-    },
     covers: (outputTokens) => covers(state, outputTokens),
     grow: (outputTokens) => growTo(state, hold, outputTokens),
     async checkpoint() {
@@ -280,7 +239,7 @@ function openHold(ledger: Ledger, opening: Opening): Hold {
         metered: await hold.measure(),
         termMs: settings.termMs,
       })
-      if (answer.code === 'ok') state.ackedAtMs = clock.now()
+      if (answer.code === 'ok') state.ackedAtMs = clock.elapsed()
       else state.isLost = true
     },
     async settle(record) {
@@ -301,7 +260,7 @@ function openHold(ledger: Ledger, opening: Opening): Hold {
 
 /** The self-fence: a hold that was not confirmed for most of its term may be the reaper's already. */
 function isFenced({ isLost, ackedAtMs, ledger }: State): boolean {
-  return isLost || ledger.platform.clock.now() - ackedAtMs > ledger.platform.settings.termMs * fenceShare
+  return isLost || ledger.platform.clock.elapsed() - ackedAtMs > ledger.platform.settings.termMs * fenceShare
 }
 
 function covers(state: State, outputTokens: number): boolean {
@@ -311,7 +270,7 @@ function covers(state: State, outputTokens: number): boolean {
   if (state.room >= mostOutputTokens) return outputTokens <= 2 * mostOutputTokens + estimateSlack
   // Ahead of need, so that a stream seldom waits: when less than a quarter of the next step is left.
   const isNear = outputTokens + state.step / 4 > state.room
-  if (isNear && state.ledger.platform.clock.now() >= state.askAgainAtMs) void extendOnce(state)
+  if (isNear && state.ledger.platform.clock.elapsed() >= state.askAgainAtMs) void extendOnce(state)
   return outputTokens <= state.room
 }
 
@@ -327,7 +286,7 @@ function extendOnce(state: State): Promise<boolean> {
     .catch(() => false)
     .then((isMore) => {
       state.growing = undefined
-      if (!isMore) state.askAgainAtMs = state.ledger.platform.clock.now() + refusedPauseMs
+      if (!isMore) state.askAgainAtMs = state.ledger.platform.clock.elapsed() + refusedPauseMs
       return isMore
     })
   return state.growing
@@ -339,19 +298,32 @@ async function extend(state: State): Promise<boolean> {
   const { shared } = ledger.platform
   const { accountId } = facts
   const target = Math.min(request.mostOutputTokens, state.room + state.step)
-  const more = quote({ inputTokens: request.inputTokens, outputTokens: target }, request.prices) - sumParts(state.parts)
-  if (more <= 0n) return false
-  const needs = (ledger.spender.purses(accountId) ?? []).map((purse) => ({ purse: purse.id, amount: more }))
+  const bill = billAt(request, target)
+  const share = uncovered(bill, state.parts)
+  if (share.unpaid === 0n) return false
+  const needs = needsOfShare(needsFor(ledger, { request, bill }), share)
+  const more = bill.money > state.estimate ? bill.money - state.estimate : 0n
   const command = { type: 'extend', id: request.id, accountId, needs, estimate: more } as const
   let answer = await shared.run(command)
   if (answer.code === 'funds') {
-    await ledger.spender.topUp(accountId, more)
+    await ledger.spender.topUp(accountId, bill)
     answer = await shared.run(command)
   }
   if (answer.code === 'gone' || answer.code === 'fenced') state.isLost = true
   if (answer.code !== 'ok') return false
   state.parts = answer.parts
-  state.room = coveredOutput(sumParts(answer.parts), request.inputTokens, request.prices)
+  state.estimate += more
+  state.room = roomOf(request, answer.parts)
   state.step = nextStep(state.step)
   return true
+}
+
+function billAt(request: HoldRequest, outputTokens: number): Bill {
+  return quoteBill({ ...request, outputTokens }, request.prices, request.tokenWeights)
+}
+
+/** The output tokens that some parts cover. */
+function roomOf(request: HoldRequest, parts: readonly Part[]): number {
+  if (parts.every(({ asset }) => asset === undefined)) return coveredOutput(sumMoney(parts), request, request.prices)
+  return coveredBy(parts, request.mostOutputTokens, (outputTokens) => billAt(request, outputTokens))
 }

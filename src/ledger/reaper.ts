@@ -1,8 +1,10 @@
 import type { UsageRecord } from '../core/call.ts'
 import { charge } from '../core/price.ts'
+import { rateFor } from '../core/rates.ts'
+import { weigh } from '../core/tokens.ts'
 import type { HoldRecord } from './engine/records.ts'
 import type { Ledger } from './hold.ts'
-import { splitCharge, sumParts } from './purses.ts'
+import { splitCharge, sumMoney } from './purses.ts'
 import { withRequest } from './size.ts'
 
 /** Holds taken in one sweep. */
@@ -14,12 +16,15 @@ const claimMs = 10_000
 /** The record of a call whose gateway died: what was last known to be delivered, and never more than was held. */
 export function reapRecord(hold: HoldRecord, nowMs: number): UsageRecord {
   const { facts, metered } = hold
-  const counts = metered.started
-    ? withRequest({ input: metered.inputTokens, output: metered.outputTokens }, facts.prices)
-    : {}
-  const priced = charge(counts, facts.prices)
-  const reserved = sumParts(hold.parts)
-  const due = facts.free ? 0n : priced < reserved ? priced : reserved
+  const rate = rateFor(facts.prices, {
+    promptTokens: metered.inputTokens,
+    startedAtMs: facts.startedAtMs,
+    serviceTier: metered.serviceTier,
+  })
+  const counts = metered.started ? withRequest({ input: metered.inputTokens, output: metered.outputTokens }, rate) : {}
+  const priced = charge(counts, rate)
+  const tokens = facts.tokenWeights && { tokens: weigh(counts, facts.tokenWeights) }
+  const parts = splitCharge({ money: facts.free ? 0n : priced, ...tokens }, hold.parts, { isCapped: true })
   return {
     id: hold.id,
     kind: 'reap',
@@ -29,11 +34,13 @@ export function reapRecord(hold: HoldRecord, nowMs: number): UsageRecord {
     model: facts.model,
     vendor: metered.vendor,
     vendorModel: metered.vendorModel,
+    ...(metered.serviceTier !== undefined && { serviceTier: metered.serviceTier }),
     prices: facts.prices,
+    ...(rate.lengthTier !== undefined && { lengthTier: rate.lengthTier }),
     usage: { counts, source: 'checkpoint', ...(metered.tokenizer && { tokenizer: metered.tokenizer }) },
     priced,
-    charge: due,
-    parts: splitCharge(due, hold.parts, undefined),
+    charge: sumMoney(parts),
+    parts,
     attempts: [],
     stream: facts.stream,
     startedAtMs: facts.startedAtMs,

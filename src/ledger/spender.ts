@@ -2,17 +2,26 @@ import type { Caller, KeyFacts } from '../core/call.ts'
 import type { Nanos } from '../core/money.ts'
 import type { Platform, Purse } from '../ports.ts'
 import { periodStart } from '../core/period.ts'
+import { tokenAsset } from '../core/tokens.ts'
+import { amountIn, type Bill } from './bill.ts'
 
 /** A refused top-up is not asked for again sooner than this, so that a poor account cannot hammer Postgres. */
 const topUpPauseMs = 500
 /** Accounts remembered at most; the least recently loaded go first. */
 const accountLimit = 100_000
+/** A list of purses is read again after this: another replica may have been told of a grant that begins or was voided. */
+const listMs = 60_000
 
 /** Who spends for the accounts served here: it borrows their money from Postgres and loads their keys' counters. */
 export interface Spender {
   readonly epoch: number
   /** The purses of a loaded account, in burn order. */
   purses(accountId: number): readonly Purse[] | undefined
+  /**
+   * Reads the purses of a loaded account again where a grant has ended or changed, so that its successor pays; undefined
+   * where the list is good. It never rejects: while the books are away, what is lent may still be spent.
+   */
+  renewal(accountId: number): Promise<void> | undefined
   /** What an account had available when it was last seen, in nano-units; undefined before. A hint, never a decision. */
   seen(accountId: number): Nanos | undefined
   saw(accountId: number, available: Nanos): void
@@ -20,15 +29,21 @@ export interface Spender {
   loadAccount(accountId: number): Promise<void>
   /** Rebuilds the counters of keys from the books. */
   loadKeys(caller: Caller, keyIds: readonly number[]): Promise<void>
-  /** Borrows more, at least `want` if the account has it. At most twice a second per account. */
-  topUp(accountId: number, want: Nanos): Promise<void>
+  /** Borrows more, of each purse at least what a bill comes to in it if the account has it. At most twice a second per account. */
+  topUp(accountId: number, want: Bill): Promise<void>
   /** Money was added or the account changed: the next call borrows at once. */
   changed(accountId: number): void
 }
 
 interface Loan {
   purses: readonly Purse[]
+  /** The first moment at which one of them has ended. */
+  endsAtMs: number
+  /** When they were last asked for, and when more was. */
   askedAtMs: number
+  toppedUpAtMs: number
+  /** The account was changed since the purses were read. */
+  isStale: boolean
   available?: Nanos
 }
 
@@ -46,31 +61,49 @@ export async function openSpender(
   const loans = new Map<number, Loan>()
   const asking = new Map<number, Promise<void>>()
 
-  async function borrow(accountId: number, want: Nanos): Promise<void> {
+  async function borrow(accountId: number, want: Bill): Promise<void> {
+    // Before it is read: what changes meanwhile is read again.
+    const before = loans.get(accountId)
+    if (before) before.isStale = false
     const purses = await books.purses(accountId)
     const lent = []
-    for (const purse of purses) {
-      const lease = await books.lend({ purse: purse.id, spender: name, epoch, want })
-      lent.push({
-        id: purse.id,
-        lease: lease.id,
-        lent: lease.lent,
-        ...(purse.expiresAtMs === undefined ? {} : { expiresAtMs: purse.expiresAtMs }),
-      })
-    }
+    for (const purse of purses) lent.push(await lentBy(purse, want))
     await shared.run({ type: 'credit', accountId, epoch, status: 'open', purses: lent })
+    const { isStale = false, toppedUpAtMs = 0 } = loans.get(accountId) ?? {}
     loans.delete(accountId)
-    loans.set(accountId, { purses, askedAtMs: clock.now() })
+    loans.set(accountId, { purses, endsAtMs: firstEnd(purses), askedAtMs: clock.now(), toppedUpAtMs, isStale })
     if (loans.size > accountLimit) loans.delete(loans.keys().next().value ?? accountId)
   }
 
+  async function lentBy(purse: Purse, want: Bill) {
+    const asset = purse.asset === tokenAsset ? tokenAsset : undefined
+    const wanted = { purse: purse.id, spender: name, epoch, want: amountIn(want, asset) ?? 0n, ...(asset && { asset }) }
+    const { id: lease, lent } = await books.lend(wanted)
+    return { id: purse.id, lease, lent, ...(purse.expiresAtMs !== undefined && { expiresAtMs: purse.expiresAtMs }) }
+  }
+
   /** One request per account at a time: those who come meanwhile share it. */
-  function ask(accountId: number, want: Nanos): Promise<void> {
+  function ask(accountId: number, want: Bill): Promise<void> {
     const running = asking.get(accountId)
     if (running) return running
     const started = borrow(accountId, want).finally(() => asking.delete(accountId))
     asking.set(accountId, started)
     return started
+  }
+
+  function renewal(accountId: number): Promise<void> | undefined {
+    const loan = loans.get(accountId)
+    if (!loan) return undefined
+    const now = clock.now()
+    const { isStale, askedAtMs, endsAtMs } = loan
+    const isDue = isStale || now >= endsAtMs
+    if (now - askedAtMs < (isDue ? topUpPauseMs : listMs)) return undefined
+    loan.askedAtMs = now
+    const asked = ask(accountId, nothing).catch(() => {
+      // The list that is there still holds: what has expired in it the engine refuses.
+      loan.isStale ||= isStale
+    })
+    return isDue ? asked : undefined
   }
 
   async function loadKey(caller: Caller, key: KeyFacts): Promise<void> {
@@ -90,23 +123,35 @@ export async function openSpender(
   return {
     epoch,
     purses: (accountId) => loans.get(accountId)?.purses,
+    renewal,
     seen: (accountId) => loans.get(accountId)?.available,
     saw(accountId, available) {
       const loan = loans.get(accountId)
       if (loan) loan.available = available
     },
-    loadAccount: (accountId) => ask(accountId, 0n),
+    loadAccount: (accountId) => ask(accountId, nothing),
     async loadKeys(caller, keyIds) {
       for (const key of caller.chain) if (keyIds.includes(key.id)) await loadKey(caller, key)
     },
     async topUp(accountId, want) {
       const loan = loans.get(accountId)
-      if (loan && clock.now() - loan.askedAtMs < topUpPauseMs) return
+      const now = clock.now()
+      if (loan && now - loan.toppedUpAtMs < topUpPauseMs) return
+      if (loan) loan.toppedUpAtMs = now
       await ask(accountId, want)
     },
     changed(accountId) {
       const loan = loans.get(accountId)
-      if (loan) loan.askedAtMs = 0
+      if (!loan) return
+      loan.isStale = true
+      loan.askedAtMs = 0
+      loan.toppedUpAtMs = 0
     },
   }
+}
+
+const nothing: Bill = { money: 0n, tokens: 0n }
+
+function firstEnd(purses: readonly Purse[]): number {
+  return Math.min(...purses.map(({ expiresAtMs = Number.POSITIVE_INFINITY }) => expiresAtMs))
 }

@@ -11,7 +11,7 @@ export interface Counter {
   estimate(): number
   /**
    * Tokens of everything added, as `Tokenizer.count` has them for the whole text. Never rejects: a piece that the
-   * tokenizer fails on counts by its estimate. Call it when nothing more is added.
+   * tokenizer fails on counts by its estimate. While more is added it is a count of what was there at some moment.
    */
   total(): Promise<number>
 }
@@ -65,8 +65,9 @@ class PieceCounter implements Counter {
   async total(): Promise<number> {
     if (this.#inFlight > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
     const rest = this.#cutter.rest()
-    const last = rest === '' ? 0 : await this.#count(rest)
-    return this.#counted + last
+    // Read before the wait: what is cut meanwhile holds the rest, which must not count twice.
+    const counted = this.#counted
+    return rest === '' ? counted : counted + (await this.#count(rest))
   }
 
   /** Single pieces, not runs of them: a run would be cut anew by the tokenizer, and not always at the same places. */

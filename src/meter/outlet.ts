@@ -31,22 +31,32 @@ export function streamOutlet({ client, front, call, headers }: StreamOutletOptio
       ...headers(),
     })
   }
+  /** While nothing has been sent, a status can still tell, and SDKs go by it. */
+  function refuse(error: GatewayError): void {
+    const failure = front.failure(error)
+    const bytes = encoder.encode(JSON.stringify(failure.body))
+    const length = { 'content-type': 'application/json', 'content-length': String(bytes.length) }
+    client.open(failure.status, { ...headers(), ...length, ...failure.headers })
+    client.end(bytes)
+  }
   const payload = (step: RelayStep) => edited(step, { model, hidesUsage: !call.wantsUsage })
 
   return {
     live: true,
     write(steps) {
+      // Before the status goes out: an event that cannot be edited must not leave half an answer behind.
+      const bytes = concat(steps.map((step) => frame(payload(step))))
       open()
-      return client.write(concat(steps.map((step) => frame(payload(step)))))
+      return client.write(bytes)
     },
     close(usage, cost) {
+      const bytes = usage ? concat([frame(front.withCost(payload(usage), cost)), done]) : done
       open()
-      if (!usage) return client.end(done)
-      client.end(concat([frame(front.withCost(payload(usage), cost)), done]))
+      client.end(bytes)
     },
     fail(error) {
-      open()
-      client.end(front.failureEvent(error))
+      if (isOpen) client.end(front.failureEvent(error))
+      else refuse(error)
     },
     cut(error) {
       open()

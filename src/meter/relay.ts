@@ -64,6 +64,7 @@ export interface RelayEnding {
   readonly delivered: boolean
   readonly finish: string | undefined
   readonly servedModel: string | undefined
+  readonly serviceTier: string | undefined
   readonly firstByteAtMs: number | undefined
   readonly error: GatewayError | undefined
 }
@@ -84,6 +85,8 @@ export interface RelayOptions {
 export interface Relay {
   /** Settled and told to the caller. Never rejects. */
   readonly done: Promise<void>
+  /** Takes what the source has and what comes. A caller who has left by then is told first, by `gone`. */
+  start(): void
   /** The caller hung up. */
   gone(): void
   /** The caller reads again. */
@@ -92,6 +95,8 @@ export interface Relay {
   interrupt(error: GatewayError): void
   /** Tokens forwarded so far, for checkpoints. */
   counted(): Promise<number>
+  /** What the vendor has said of its service tier so far, likewise. */
+  readonly serviceTier: string | undefined
 }
 
 /** Everything that a running relay remembers. */
@@ -119,6 +124,7 @@ interface State extends RelayOptions {
   usage: VendorUsage | undefined
   finish: string | undefined
   servedModel: string | undefined
+  serviceTier: string | undefined
   firstByteAtMs: number | undefined
   stopTimer: () => void
   stopStall: () => void
@@ -147,11 +153,33 @@ export function relay(options: RelayOptions): Relay {
     usage: undefined,
     finish: undefined,
     servedModel: undefined,
+    serviceTier: undefined,
     firstByteAtMs: undefined,
     stopTimer: () => {},
     stopStall: () => {},
   }
-  options.source.attach({
+  return {
+    done,
+    start: () => (state.isOver ? undefined : listen(state)),
+    gone: () => gone(state),
+    resume() {
+      state.stopStall()
+      state.pauses.delete('caller')
+    },
+    interrupt(error) {
+      if (state.isOver) return
+      state.source.abort()
+      end(state, 'incomplete', error)
+    },
+    counted: state.text.counted,
+    get serviceTier() {
+      return state.serviceTier
+    },
+  }
+}
+
+function listen(state: State): void {
+  state.source.attach({
     steps(steps) {
       if (state.isOver) return
       state.queue.push(...steps)
@@ -166,20 +194,6 @@ export function relay(options: RelayOptions): Relay {
       end(state, state.isWhole ? 'complete' : 'incomplete', error)
     },
   })
-  return {
-    done,
-    gone: () => gone(state),
-    resume() {
-      state.stopStall()
-      state.pauses.delete('caller')
-    },
-    interrupt(error) {
-      if (state.isOver) return
-      state.source.abort()
-      end(state, 'incomplete', error)
-    },
-    counted: state.text.counted,
-  }
 }
 
 /** Decides the ending. The first one wins; a later one changes nothing. */
@@ -190,21 +204,32 @@ function end(state: State, how: Outcome, error?: GatewayError): void {
   state.stopTimer()
   state.stopStall()
   state.queue = []
-  const { usage, finish, servedModel, firstByteAtMs, isDelivered } = state
+  const { usage, finish, servedModel, serviceTier, firstByteAtMs, isDelivered } = state
   const ending = {
     outcome,
     usage,
     finish,
     servedModel,
+    serviceTier,
     firstByteAtMs,
     error,
     delivered: isDelivered,
     counted: state.text.counted,
   }
   void state.settle(ending).then((cost) => {
-    if (!state.isGone) tell(state, ending, cost)
+    if (!state.isGone) tellSafely(state, ending, cost)
     state.ended()
   })
+}
+
+/** An answer whose last event cannot be written breaks off, so that nobody takes it for whole. */
+function tellSafely(state: State, ending: RelayEnding, cost: Nanos): void {
+  try {
+    tell(state, ending, cost)
+  } catch {
+    // What the vendor sent is at fault, and the charge is made: the caller sees a broken connection.
+    state.outlet.destroy()
+  }
 }
 
 /** The last event waits for the charge, so that a caller who has seen the end can see what it cost. */
@@ -223,8 +248,23 @@ function endAfter(state: State, ms: number, outcome: Outcome): void {
   })
 }
 
-/** Forwards what is queued, as far as it is paid for. */
+/** A vendor's event that cannot be passed on ends the call; nobody above would hear of it. */
 function pump(state: State): void {
+  try {
+    forward(state)
+  } catch (error) {
+    state.source.abort()
+    end(state, 'incomplete', unusable(error))
+  }
+}
+
+function unusable(error: unknown): GatewayError {
+  if (error instanceof GatewayError && error.code === 'vendor_error') return error
+  return new GatewayError('vendor_error', 'The vendor sent an answer that cannot be passed on.', { cause: error })
+}
+
+/** Forwards what is queued, as far as it is paid for. */
+function forward(state: State): void {
   if (state.isGrowing || state.isOver) return
   const steps = state.queue
   const ready: RelayStep[] = []
@@ -232,6 +272,8 @@ function pump(state: State): void {
   for (const [at, step] of steps.entries()) {
     const { piece } = step
     if (piece.error) {
+      // Some vendors put what they have used beside the error.
+      state.usage = piece.usage ?? state.usage
       send(state, ready)
       state.source.abort()
       return end(state, 'incomplete', piece.error)
@@ -258,13 +300,15 @@ function grow(state: State, size: number): void {
   state.pauses.add('money')
   void pay(state, size).then((isPaid) => {
     state.isGrowing = false
-    state.pauses.delete('money')
     if (state.isOver) return
     if (!isPaid) {
       state.source.abort()
       return end(state, 'cut', outOfMoney())
     }
     pump(state)
+    if (state.isGrowing) return
+    // Last, because the source may at once give what it held back, its end too.
+    state.pauses.delete('money')
     if (state.isClosed && !state.isGrowing) closed(state)
   })
 }
@@ -282,6 +326,7 @@ function note(state: State, step: RelayStep, ready: RelayStep[]): void {
   state.usage = piece.usage ?? state.usage
   state.finish = piece.finish ?? state.finish
   state.servedModel = piece.servedModel ?? state.servedModel
+  state.serviceTier = piece.serviceTier ?? state.serviceTier
   if (piece.whole && !state.isWhole) {
     state.isWhole = true
     if (!state.usage) endAfter(state, state.isGone ? goneUsageWaitMs : usageWaitMs, 'complete')
@@ -298,11 +343,12 @@ function note(state: State, step: RelayStep, ready: RelayStep[]): void {
 function send(state: State, steps: readonly RelayStep[]): void {
   if (steps.length === 0 || state.isGone) return
   state.firstByteAtMs ??= state.clock.now()
+  const keepsUp = state.outlet.write(steps)
   if (steps.some(({ piece }) => piece.content)) {
     state.isDelivered = state.outlet.live
     state.cover.started = state.outlet.live
   }
-  if (state.outlet.write(steps)) return
+  if (keepsUp) return
   state.pauses.add('caller')
   state.stopStall()
   state.stopStall = state.clock.after(state.stallMs, () => {
@@ -346,6 +392,9 @@ function openText(tokenizer: Tokenizer) {
   const counter = openCounter(tokenizer)
   let pending = ''
   let pendingTokens = 0
+  /** All of it by estimate, and the same at the last exact count, which says what it really was. */
+  let roughly = 0
+  let counted = { roughly: 0, exactly: 0 }
 
   function hand(): void {
     if (pending === '') return
@@ -356,15 +405,23 @@ function openText(tokenizer: Tokenizer) {
 
   return {
     add(piece: string): void {
+      const tokens = roughTokens(piece)
       pending += piece
-      pendingTokens += roughTokens(piece)
+      pendingTokens += tokens
+      roughly += tokens
       if (pending.length > pendingLimit) hand()
     },
     /** Tokens if this piece is forwarded too: counted where counted, estimated where not. */
-    estimateWith: (piece: string) => counter.estimate() + pendingTokens + roughTokens(piece),
-    counted(): Promise<number> {
+    estimateWith(piece: string): number {
+      const sinceCounted = counted.exactly + roughly - counted.roughly
+      return Math.min(counter.estimate() + pendingTokens, sinceCounted) + roughTokens(piece)
+    },
+    async counted(): Promise<number> {
       hand()
-      return counter.total()
+      const before = roughly
+      const exactly = await counter.total()
+      counted = { roughly: before, exactly }
+      return exactly
     },
   }
 }

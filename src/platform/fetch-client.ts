@@ -1,6 +1,11 @@
 import { GatewayError } from '../core/errors.ts'
 import type { Client } from '../ports.ts'
 
+/** A body must be here by then; slow uploads of the largest body fit. */
+const bodyMs = 120_000
+/** What logs of other servers say of a caller who left. */
+const goneStatus = 499
+
 /** The caller's side of a call where requests and answers are Web objects. */
 export function fetchClient(request: Request): { readonly client: Client; readonly response: Promise<Response> } {
   const { promise: response, resolve } = Promise.withResolvers<Response>()
@@ -13,6 +18,8 @@ export function fetchClient(request: Request): { readonly client: Client; readon
   function leave(): void {
     if (isOver || isGone) return
     isGone = true
+    // Nobody reads it, but a platform takes a request without an answer for one that hangs.
+    resolve(new Response(null, { status: goneStatus }))
     for (const run of gone) run()
   }
   request.signal.addEventListener('abort', leave)
@@ -57,19 +64,41 @@ export function fetchClient(request: Request): { readonly client: Client; readon
 }
 
 async function readBody(request: Request, limit: number): Promise<Uint8Array> {
+  if (Number(request.headers.get('content-length') ?? 0) > limit) throw tooLarge(limit)
   const reader = request.body?.getReader()
   const chunks: Uint8Array[] = []
   let size = 0
-  for (;;) {
-    const next = await reader?.read()
-    if (!next || next.done) break
-    size += next.value.length
-    if (size > limit) {
-      await reader?.cancel()
-      throw new GatewayError('request_too_large', `The request body is larger than ${limit} bytes.`)
+  let isLate = false
+  const timer = setTimeout(() => {
+    isLate = true
+    void reader?.cancel()
+  }, bodyMs)
+  try {
+    for (;;) {
+      const next = await reader?.read()
+      if (!next || next.done) break
+      size += next.value.length
+      if (size > limit) break
+      chunks.push(next.value)
     }
-    chunks.push(next.value)
+  } catch (cause) {
+    throw new GatewayError('invalid_value', 'The connection closed before the whole body had come.', { cause })
+  } finally {
+    clearTimeout(timer)
   }
+  if (size > limit) {
+    await reader?.cancel()
+    throw tooLarge(limit)
+  }
+  if (isLate) throw new GatewayError('request_timeout', 'The request body did not come in time.')
+  return concat(chunks, size)
+}
+
+function tooLarge(limit: number): GatewayError {
+  return new GatewayError('request_too_large', `The request body is larger than ${limit} bytes.`)
+}
+
+function concat(chunks: readonly Uint8Array[], size: number): Uint8Array {
   const all = new Uint8Array(size)
   let at = 0
   for (const chunk of chunks) {

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
 import type { HoldRecord } from '../ledger/engine/records.ts'
+import { parseJson, printJson } from './bigint-json.ts'
 
 /** What one line of the journal says: a hold as it is now, or that a hold is no more. */
 export type Entry = { readonly hold: HoldRecord } | { readonly drop: string }
@@ -20,9 +21,7 @@ const checksumLength = 8
 
 /** One line: checksum, blank, JSON, newline. Throws RangeError beyond `maxLineBytes`. */
 export function printLine(entry: Entry): Buffer {
-  const json = JSON.stringify(entry, (_, value: unknown) =>
-    typeof value === 'bigint' ? { $bigint: `${value}` } : value,
-  )
+  const json = printJson(entry)
   const line = Buffer.from(`${checksum(Buffer.from(json))} ${json}\n`)
   if (line.length > maxLineBytes) throw new RangeError('A hold is too large for the journal')
   return line
@@ -42,15 +41,10 @@ function parseLine(bytes: Buffer, line: number): Entry | BadLine {
   const json = bytes.subarray(checksumLength + 1)
   if (bytes.toString('latin1', 0, checksumLength) !== checksum(json)) return { reason: 'checksum', line }
   try {
-    return JSON.parse(json.toString(), revive) as Entry
+    return parseJson(json.toString()) as Entry
   } catch {
     return { reason: 'not_json', line } // the checksum is right, so another program wrote it
   }
-}
-
-function revive(_: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || !('$bigint' in value)) return value
-  return typeof value.$bigint === 'string' ? BigInt(value.$bigint) : value
 }
 
 function* wholeLines(path: string): Generator<Buffer | 'too_long'> {

@@ -4,6 +4,8 @@ import type { HoldRecord } from '../ledger/engine/records.ts'
 import type { Clock } from '../ports.ts'
 import { type BadLine, printLine, readLines } from './journal-lines.ts'
 
+export { noJournal } from './no-journal.ts'
+
 /** The second home of the holds of one process. What was appended survives the process, though not a power cut of the last second. */
 export interface Journal {
   /** Writes the hold as it is now before it returns. Throws where it could not. */
@@ -22,9 +24,6 @@ export interface JournalOptions {
   readonly clock: Clock
   readonly onFault: (fault: JournalFault) => void
 }
-
-/** A journal for platforms without files: what it is told is gone with the process. */
-export const noJournal: Journal = { append() {}, drop() {}, close() {} }
 
 /** How much a power cut may lose. A crash of the process alone loses nothing. */
 const syncMs = 1_000

@@ -17,6 +17,7 @@ export interface MemoryBooksOptions {
  */
 export function memoryBooks({ account, keys, balance }: MemoryBooksOptions): Books {
   const records = new Map<string, UsageRecord>()
+  const wallet = { id: 1, kind: 'wallet', asset: account.currency, models: [], expiresAtMs: undefined } as const
   let charged = 0n
   let epoch = 0
 
@@ -32,7 +33,7 @@ export function memoryBooks({ account, keys, balance }: MemoryBooksOptions): Boo
         key && { chain: chainOf(key), account: key.accountId === account.id ? account : undefined },
       )
     },
-    purses: () => Promise.resolve([{ id: 1, kind: 'wallet', expiresAtMs: undefined }]),
+    purses: () => Promise.resolve([{ ...wallet, posted: balance - charged }]),
     spent: () => Promise.resolve(0n),
     openEpoch: () => Promise.resolve(++epoch),
     closeLeases: () => Promise.resolve(),
@@ -63,6 +64,8 @@ function receiptOf(record: UsageRecord): Receipt {
     vendor: record.vendor,
     vendorModel: record.vendorModel,
     servedModel: record.servedModel,
+    serviceTier: record.serviceTier,
+    lengthTier: record.lengthTier,
     counts: usage.counts,
     source: usage.source,
     tokenizer: usage.tokenizer,

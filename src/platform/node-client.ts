@@ -26,10 +26,8 @@ export function nodeClient(
   outgoing.on('error', () => outgoing.destroy())
   incoming.on('error', () => outgoing.destroy())
   const client: Client = {
-    header(name) {
-      const value = incoming.headers[name]
-      return Array.isArray(value) ? value.join(', ') : value
-    },
+    // Of some headers given twice Node would drop all but the first, and a proxy may have looked at another one.
+    header: (name) => incoming.headersDistinct[name]?.join(', '),
     body: (limit) => readBody(incoming, limit),
     onGone: (run) => gone.add(run),
     get gone() {
@@ -69,15 +67,19 @@ function readBody(incoming: IncomingMessage, limit: number): Promise<Uint8Array>
     chunks.push(chunk)
   }
   if (Number(incoming.headers['content-length'] ?? 0) > limit) fail(tooLarge(limit))
-  incoming.on('data', take)
+  else incoming.on('data', take)
   incoming.once('end', () => {
     clearTimeout(timer)
     resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, size))
   })
-  incoming.once('close', () =>
-    fail(new GatewayError('invalid_value', 'The connection closed before the whole body had come.')),
-  )
+  // A connection that closed before anybody listened would not say so again.
+  if (incoming.destroyed) fail(closedEarly())
+  else incoming.once('close', () => fail(closedEarly()))
   return promise
+}
+
+function closedEarly(): GatewayError {
+  return new GatewayError('invalid_value', 'The connection closed before the whole body had come.')
 }
 
 function tooLarge(limit: number): GatewayError {

@@ -1,12 +1,12 @@
-import { chmodSync, mkdirSync } from 'node:fs'
+import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as wait } from 'node:timers/promises'
 import { PGlite } from '@electric-sql/pglite'
 import { btree_gist } from '@electric-sql/pglite/contrib/btree_gist'
 import { drizzle } from 'drizzle-orm/pglite'
 import { createDatabase, type Database, type Drizzle, type RawResult } from '../db/database.ts'
 import * as schema from '../db/schema.ts'
+import { lockFolder } from './folder-lock.ts'
 
 /** int8, numeric, json, jsonb and times: handed on as text, so that nothing is rounded or parsed twice. */
 const textTypes = [20, 1700, 114, 3802, 1184, 1082]
@@ -20,6 +20,8 @@ const asText = Object.fromEntries(textTypes.map((type) => [type, (text: string) 
 export async function openPglite(dataDir?: string): Promise<Database> {
   const unlock = dataDir === undefined ? () => {} : lockFolder(dataDir)
   try {
+    // PGlite makes its files readable for everybody, so the folder above must not be.
+    if (dataDir !== undefined) chmodSync(dataDir, 0o700)
     const client = await PGlite.create({
       ...(dataDir !== undefined && { dataDir: join(dataDir, 'books') }),
       extensions: { btree_gist },
@@ -52,26 +54,4 @@ async function raw(database: Drizzle, sql: string, params: readonly unknown[]): 
   const prepared = database._.session.prepareQuery({ sql, params: [...params] }, undefined, undefined, false)
   const { rows, fields } = (await prepared.execute()) as PgliteAnswer
   return { rows, columns: fields.map(({ name, dataTypeID }) => ({ name, type: dataTypeID })) }
-}
-
-/**
- * Takes the folder for this process, making it where it is missing. An exclusive transaction of SQLite is a lock of
- * the kernel: it goes with the process, however that dies, and holds across containers that share the file system.
- */
-function lockFolder(dataDir: string): () => void {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  // PGlite makes its files readable for everybody, so the folder above must not be.
-  chmodSync(dataDir, 0o700)
-  const lock = new DatabaseSync(join(dataDir, 'lock'))
-  try {
-    lock.exec('pragma locking_mode = exclusive; begin exclusive')
-  } catch (error) {
-    lock.close()
-    throw new Error(
-      `Another gateway is running on the data folder ${dataDir}. Stop it first, or give this one a folder of its own ` +
-        '(TOLLGATE_DATA_DIR), or run both on one PostgreSQL (DATABASE_URL).',
-      { cause: error },
-    )
-  }
-  return () => lock.isOpen && lock.close()
 }

@@ -114,13 +114,10 @@ export async function soleGateway(url: string, onLost: () => void): Promise<Sole
   }
   const client = connect(url, { max: 1, pooler: false, onClose: lost })
   try {
-    const [row] = await inTime(
-      client.unsafe<{ locked: boolean }[]>(`SELECT pg_try_advisory_lock(${soleLock}) AS locked`),
-    )
-    if (!row?.locked)
+    if (!(await tryLock(client)))
       throw new Error(
-        'Another gateway is running on this database. Several gateways need shared state: give all of them the same ' +
-          'Redis (REDIS_URL), or stop the other one.',
+        'Another gateway is running on this database, and one database serves one gateway. Stop the other one, or give ' +
+          'this one a database of its own (DATABASE_URL).',
       )
     held = true
   } catch (error) {
@@ -132,5 +129,17 @@ export async function soleGateway(url: string, onLost: () => void): Promise<Sole
       held = false
       return client.end({ timeout: closeSeconds })
     },
+  }
+}
+
+/** The first statement of a start, so it is the one that finds out whether the address is right. */
+async function tryLock(client: Sql): Promise<boolean> {
+  const statement = `SELECT pg_try_advisory_lock(${soleLock}) AS locked`
+  try {
+    const [row] = await inTime(client.unsafe<{ locked: boolean }[]>(statement))
+    return row?.locked === true
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new Error(`The database of DATABASE_URL cannot be used: ${why}`, { cause: error })
   }
 }

@@ -1,6 +1,9 @@
 import { pieces } from '../core/pieces.ts'
 import type { Tokenizer } from '../ports.ts'
 
+/** The tokenizer that usage records name, on every platform; the version is that of the dependency. */
+export const tokenizerName = 'tiktoken@1.0.22/o200k_base'
+
 /** Pieces between two pauses: at most some 20 ms of the slowest text. */
 const piecesPerTurn = 8
 

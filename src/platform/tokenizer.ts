@@ -1,10 +1,8 @@
 import { Worker } from 'node:worker_threads'
 import { roughTokens } from '../core/pieces.ts'
 import type { Log, Tokenizer } from '../ports.ts'
+import { tokenizerName } from './tokenizer-inline.ts'
 import type { FromWorker, ToWorker } from './tokenizer-worker.ts'
-
-/** The tokenizer that usage records name; the version is that of the dependency. */
-const tokenizerName = 'tiktoken@1.0.22/o200k_base'
 
 /** UTF-16 units of text with the worker at one time, over all calls; what comes beyond it is estimated at once. */
 const maxWaitingUnits = 32 * 1024 * 1024

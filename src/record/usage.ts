@@ -1,9 +1,10 @@
 import type { Attempt, Caller, Call, Outcome, Part, Target, Usage, UsageRecord } from '../core/call.ts'
 import type { Nanos } from '../core/money.ts'
-import { charge, type Counts, priceOf, type PriceSet, type Unit, unitNames } from '../core/price.ts'
+import { charge, type Counts, priceOf, type PriceSet, type Unit, unitNames, type UnitPrices } from '../core/price.ts'
+import { rateFor, type RateFacts } from '../core/rates.ts'
 
 /** What of these counts has a price; the rest is named as an anomaly instead of failing a call that was served. */
-export function pricedCounts(usage: Usage, prices: PriceSet): Usage {
+export function pricedCounts(usage: Usage, prices: { readonly nanos: UnitPrices }): Usage {
   const counts: Partial<Record<Unit, number>> = {}
   const unpriced: string[] = []
   for (const unit of unitNames) {
@@ -32,13 +33,16 @@ export interface RecordFacts {
   readonly firstByteAtMs?: number | undefined
   readonly finish?: string | undefined
   readonly servedModel?: string | undefined
+  /** By which rate of a price set the call pays; the service tier among them is recorded. */
+  readonly rated: RateFacts
   readonly error?: string | undefined
   readonly reportedCost?: Nanos | undefined
 }
 
 /** The immutable row of one call. The last attempt carries what this answer costs us. */
 export function usageRecord(facts: RecordFacts): UsageRecord {
-  const { call, caller, target, usage, firstByteAtMs } = facts
+  const { call, caller, target, usage, rated, firstByteAtMs } = facts
+  const rate = rateFor(facts.prices, rated)
   return {
     id: call.id,
     kind: facts.kind,
@@ -49,8 +53,9 @@ export function usageRecord(facts: RecordFacts): UsageRecord {
     vendor: target?.vendor ?? '',
     vendorModel: target?.model ?? '',
     prices: facts.prices,
+    ...(rate.lengthTier !== undefined && { lengthTier: rate.lengthTier }),
     usage,
-    priced: charge(usage.counts, facts.prices),
+    priced: charge(usage.counts, rate),
     charge: facts.charge,
     parts: facts.parts,
     attempts: closeLast(facts),
@@ -60,24 +65,30 @@ export function usageRecord(facts: RecordFacts): UsageRecord {
     ...(firstByteAtMs !== undefined && { firstByteMs: firstByteAtMs - call.startedAtMs }),
     ...(facts.finish !== undefined && { finish: facts.finish }),
     ...(facts.servedModel !== undefined && { servedModel: facts.servedModel }),
+    ...(rated.serviceTier !== undefined && { serviceTier: rated.serviceTier }),
     ...(facts.error !== undefined && { error: facts.error }),
     ...(call.clientRequestId !== undefined && { clientRequestId: call.clientRequestId }),
   }
 }
 
 /** The answering attempt ended with the call; its cost is known only now. */
-function closeLast({ attempts, target, usage, endedAtMs, reportedCost }: RecordFacts): readonly Attempt[] {
+function closeLast({ attempts, target, usage, rated, endedAtMs, reportedCost }: RecordFacts): readonly Attempt[] {
   const last = attempts.at(-1)
   if (!last || last.error !== undefined) return attempts
   return [
     ...attempts.slice(0, -1),
-    { ...last, endedAtMs, ...costOf(target, usage.counts), ...(reportedCost !== undefined && { reportedCost }) },
+    { ...last, endedAtMs, ...costOf(target, usage.counts, rated), ...(reportedCost !== undefined && { reportedCost }) },
   ]
 }
 
-function costOf(target: Target | undefined, counts: Counts): { cost: Nanos; costCurrency: string } | undefined {
+function costOf(
+  target: Target | undefined,
+  counts: Counts,
+  rated: RateFacts,
+): { cost: Nanos; costCurrency: string } | undefined {
   const costs = target?.costs
   if (!costs) return undefined
-  const known = pricedCounts({ counts, source: 'fixed' }, costs)
-  return { cost: charge(known.counts, costs), costCurrency: costs.currency }
+  const rate = rateFor(costs, rated)
+  const known = pricedCounts({ counts, source: 'fixed' }, rate)
+  return { cost: charge(known.counts, rate), costCurrency: costs.currency }
 }

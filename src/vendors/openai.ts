@@ -3,7 +3,17 @@ import { GatewayError } from '../core/errors.ts'
 import { members, setMember, type Member } from '../core/json-bytes.ts'
 import type { ServerEvent } from '../core/sse.ts'
 import { mergeUsage, normalUsage, rawUsage, type RawUsage } from '../core/usage.ts'
-import { finishOf, generatedText, isList, isObject, objectsOf, parseJson, stringOf, usageOf } from '../core/wire.ts'
+import {
+  finishOf,
+  generatedText,
+  isList,
+  isObject,
+  objectsOf,
+  parseJson,
+  serviceTierOf,
+  stringOf,
+  usageOf,
+} from '../core/wire.ts'
 import type { VendorRequest } from '../ports.ts'
 import { errorInside, failureOf, type TroubleRule } from './failure.ts'
 import type { Piece, Vendor, VendorAccess, VendorReply, VendorUsage } from './vendor.ts'
@@ -202,9 +212,10 @@ function said(text: string): Pick<Piece, 'text' | 'content'> {
   return text === '' ? {} : { text, content: true }
 }
 
-function served(body: JsonObject): Pick<Piece, 'servedModel'> {
+function served(body: JsonObject): Pick<Piece, 'servedModel' | 'serviceTier'> {
   const model = stringOf(body['model']).slice(0, maxModelLength)
-  return model === '' ? {} : { servedModel: model }
+  const serviceTier = serviceTierOf(body)
+  return { ...(model !== '' && { servedModel: model }), ...(serviceTier !== undefined && { serviceTier }) }
 }
 
 function failedFinish(finish: string): GatewayError {
@@ -258,7 +269,8 @@ function readUsage(seen: Seen, body: JsonObject): VendorUsage | undefined {
 function reply(quirks: Quirks, body: Json): VendorReply {
   if (isError(body)) return { text: '', error: errorInside(body, quirks.troubles ?? []) }
   const choices = isObject(body) ? objectsOf(body['choices']) : []
-  if (!isObject(body) || !choices.some((choice) => isObject(choice['message']))) {
+  // An answer that a filter has emptied may come without any message, yet with its end and its usage.
+  if (!isObject(body) || !choices.some((choice) => isObject(choice['message']) || finishOf(choice) !== undefined)) {
     return { text: '', error: broken('a body that is not a chat completion') }
   }
   const usage = readUsage({ usage: undefined, choices: new Map() }, body)

@@ -33,6 +33,8 @@ export interface Piece {
   readonly error?: GatewayError
   /** The model that the vendor says it served. */
   readonly servedModel?: string
+  /** The service tier that the vendor says it served with: it decides the price. */
+  readonly serviceTier?: string
 }
 
 /** What an unstreamed answer says. */
@@ -41,6 +43,7 @@ export interface VendorReply {
   readonly text: string
   readonly finish?: string
   readonly servedModel?: string
+  readonly serviceTier?: string
   readonly error?: GatewayError
 }
 

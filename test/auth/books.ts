@@ -65,7 +65,7 @@ export interface HandClock extends Clock {
 }
 
 export function handClock(nowMs = 1_000_000): HandClock {
-  const clock: HandClock = { nowMs, now: () => clock.nowMs, after: () => () => {} }
+  const clock: HandClock = { nowMs, now: () => clock.nowMs, elapsed: () => clock.nowMs, after: () => () => {} }
   return clock
 }
 

@@ -11,6 +11,7 @@ export function testClock(startMs: number): TestClock {
   let timers: { readonly atMs: number; readonly run: () => void }[] = []
   return {
     now: () => nowMs,
+    elapsed: () => nowMs,
     after(ms, run) {
       const timer = { atMs: nowMs + ms, run }
       timers.push(timer)

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBooks } from '../../src/db/books.ts'
 import { migrate } from '../../src/db/migrate.ts'
+import { migrations } from '../../src/db/migrations.ts'
 import { openPostgres, soleGateway } from '../../src/platform/postgres.ts'
 import { dbContract, newPayer, sendInAnyOrder, spend } from './contract.ts'
+import { grantsContract, grantsMigration } from './grants-contract.ts'
 import { postgresPrograms, startPostgres, type RealPostgres } from './real-postgres.ts'
 import { noon } from './records.ts'
 
@@ -14,13 +16,15 @@ describe.skipIf(!postgresPrograms)('PostgreSQL', () => {
   afterAll(() => server?.stop())
 
   dbContract('the ledger on PostgreSQL', async () => openPostgres(await server.create()))
+  grantsContract('grants on PostgreSQL', async () => openPostgres(await server.create()))
+  grantsMigration(async () => openPostgres(await server.create()))
 
   test('five gateways that start on an empty database at once all find it ready', async () => {
     const url = await server.create()
     const gateways = Array.from({ length: 5 }, () => openPostgres(url))
     const applied = await Promise.all(gateways.map((gateway) => migrate(gateway, noon)))
     await Promise.all(gateways.map((gateway) => gateway.close()))
-    expect(applied.flat()).toEqual(['0000_first'])
+    expect(applied.flat()).toEqual(migrations.map(({ name }) => name))
   })
 
   test('eight writers with overlapping batches charge every call exactly once, with the rollup under way', async () => {

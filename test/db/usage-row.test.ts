@@ -118,6 +118,30 @@ test('a price set keeps its prices as decimals', () => {
     id: 'x',
     currency: 'USD',
     nanos: { input: '9007199254740993', output: '0' },
+    rates: [],
+    conversion: null,
     discount_ppm: 900_000,
   })
+})
+
+test('a price set keeps its rates with their conditions, and its rate of exchange', () => {
+  const prices = {
+    id: 'x',
+    currency: 'CNY',
+    nanos: { input: 1n },
+    rates: [
+      { when: { region: 'eu' }, nanos: {}, tokensPpm: 1_100_000 },
+      { when: { fromTokens: 272_001, service: 'flex' }, nanos: { input: 2n } },
+    ],
+    conversion: { from: 'USD', num: 29n, den: 4n, version: '2026-07-24' },
+    discountPpm: 1_000_000,
+  }
+  const { rates, conversion } = priceSetRow(record({ accountId: 1, keyId: 2, prices }))
+  expect([rates, conversion]).toEqual([
+    [
+      { when: 'region=eu', nanos: {}, tokens_ppm: 1_100_000 },
+      { when: 'prompt>=272001 service=flex', nanos: { input: '2' } },
+    ],
+    { from: 'USD', num: '29', den: '4', version: '2026-07-24' },
+  ])
 })

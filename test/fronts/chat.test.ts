@@ -78,7 +78,7 @@ describe('a chat request', () => {
     [{ max_tokens: null }, undefined],
     [{ max_tokens: 1 }, 1],
     [{ max_completion_tokens: 2 ** 31 }, 2 ** 31],
-    [{ max_tokens: 20, max_completion_tokens: 10 }, 10],
+    [{ max_tokens: 20, max_completion_tokens: 10 }, 20],
     [{ max_tokens: 1.0 }, 1],
   ])('with %j is bounded to %s tokens', (fields, expected) => {
     expect(withFields(fields).maxOutput).toBe(expected)

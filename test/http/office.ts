@@ -1,11 +1,15 @@
 import { Hono } from 'hono'
 import { createAuthenticator, type Authenticator } from '../../src/auth/authenticate.ts'
+import { readConfig } from '../../src/config.ts'
 import { GatewayError } from '../../src/core/errors.ts'
 import { openBooks, type DurableBooks } from '../../src/db/books.ts'
 import type { Database } from '../../src/db/database.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { apiKey } from '../../src/db/schema.ts'
+import { loadCatalog, provision } from '../../src/gateway/catalog.ts'
+import { openCatalog, type LiveCatalog } from '../../src/gateway/live-catalog.ts'
 import { adminAccounts } from '../../src/http/admin-accounts.ts'
+import { adminCatalog } from '../../src/http/admin-catalog.ts'
 import { adminKeys } from '../../src/http/admin-keys.ts'
 import type { Crypto } from '../../src/ports.ts'
 import { openCrypto } from '../../src/platform/crypto.ts'
@@ -29,6 +33,8 @@ export interface Office {
   readonly changes: number[]
   /** Ids of the accounts that were said to have been recharged. */
   readonly recharges: number[]
+  /** What calls would be served by. */
+  readonly catalog: LiveCatalog
   readonly management: string
   ask(
     method: string,
@@ -44,9 +50,13 @@ export interface Office {
 
 export const noonMs = Date.UTC(2030, 0, 1, 12)
 
-export async function openOffice(): Promise<Office> {
+/** `yaml` is the configuration file, of which the office needs the vendors and models. */
+export async function openOffice(yaml = ''): Promise<Office> {
   const database = await openPglite()
   await migrate(database, noonMs)
+  const config = readConfig({ text: yaml, path: 'office.yaml', env: {} })
+  await provision(database, config)
+  const catalog = await openCatalog(() => loadCatalog(database, config))
   const [books, crypto, clock] = [openBooks(database), openCrypto('a secret of this test'), handClock(noonMs)]
   const auth = createAuthenticator({ books, crypto, clock })
   const changes: number[] = []
@@ -57,8 +67,19 @@ export async function openOffice(): Promise<Office> {
     changes.push(keyId)
   }
   const app = new Hono()
-  for (const routes of [adminKeys, adminAccounts])
-    app.route('/', routes({ database, books, crypto, clock, auth, changed, recharged }))
+  const deps = {
+    database,
+    books,
+    crypto,
+    clock,
+    auth,
+    changed,
+    recharged,
+    policies: config.policies,
+    catalog: catalog.current,
+    catalogChanged: () => catalog.reload(),
+  }
+  for (const routes of [adminKeys, adminAccounts, adminCatalog]) app.route('/', routes(deps))
   app.onError((caught, c) => {
     const { status, code, param, message } = GatewayError.from(caught)
     if (code === 'internal') console.error(caught)
@@ -86,6 +107,7 @@ export async function openOffice(): Promise<Office> {
     clock,
     changes,
     recharges,
+    catalog,
     management,
     ask,
     async refusal(...request) {

@@ -156,3 +156,22 @@ test('the total may be asked twice', async () => {
   counter.add('hello world'.repeat(100))
   expect(await counter.total()).toBe(await counter.total())
 })
+
+test('a total that is asked for in mid-stream counts nothing twice, though the rest is counted late', async () => {
+  const waiting: { text: string; answer: (tokens: number) => void }[] = []
+  const late: Tokenizer = {
+    name: 'late',
+    count: (text) => new Promise((answer) => waiting.push({ text, answer })),
+    close: () => Promise.resolve(),
+  }
+  const counter = openCounter(late)
+  counter.add('a'.repeat(100))
+  const total = counter.total()
+  counter.add('b'.repeat(1_000))
+  // The pieces, of which the first holds what the total is asked for, are counted before it.
+  for (const { text, answer } of waiting.splice(0).toReversed()) {
+    answer(text.length)
+    await nextTurn()
+  }
+  expect(await total).toBe(100)
+})

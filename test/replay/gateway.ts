@@ -53,19 +53,38 @@ export interface ReplayGatewayOptions {
 }
 
 /** A whole gateway on a port of its own, with books in memory and one vendor. */
-export async function startReplayGateway({ adapter, vendorUrl, models, tokenizer }: ReplayGatewayOptions): Promise<ReplayGateway> {
+export async function startReplayGateway({
+  adapter,
+  vendorUrl,
+  models,
+  tokenizer,
+}: ReplayGatewayOptions): Promise<ReplayGateway> {
   const config = readConfig({ text: configText({ adapter, vendorUrl, models }), path: 'replay', env: {} })
   const crypto = openCrypto('replay')
   const key = crypto.secret(40)
   const faults: string[] = []
-  const shared = openMemory({ clock: systemClock, journal: noJournal, onAssertion: ({ message }) => faults.push(`a rule of the ledger broke: ${message}`) })
+  const shared = openMemory({
+    clock: systemClock,
+    journal: noJournal,
+    onAssertion: ({ message }) => faults.push(`a rule of the ledger broke: ${message}`),
+  })
   const books = memoryBooks({ account: trialAccount, keys: [trialKey(crypto.keyHash(key))], balance: startingBalance })
   const { send, close: closeConnections } = openUndici()
   const catalog = buildCatalog(config)
   const log = (event: string, fields?: Readonly<Record<string, unknown>>) => {
-    if (/^(internal_error|charge_failed|settle_deferred)$/.test(event)) faults.push(`${event}: ${JSON.stringify(fields).slice(0, 300)}`)
+    if (/^(internal_error|charge_failed|settle_deferred)$/.test(event))
+      faults.push(`${event}: ${JSON.stringify(fields).slice(0, 300)}`)
   }
-  const { gateway, idle } = await openGateway({ config, books, shared, send, tokenizer, crypto, log, catalog: () => catalog })
+  const { gateway, idle } = await openGateway({
+    config,
+    books,
+    shared,
+    send,
+    tokenizer,
+    crypto,
+    log,
+    catalog: () => catalog,
+  })
   const { server, port } = await listen({ gateway, checks: () => ({}), admin: [], host: '127.0.0.1', port: 0 })
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
 
@@ -78,13 +97,14 @@ export async function startReplayGateway({ adapter, vendorUrl, models, tokenizer
       return JSON.parse(text) as JsonObject
     },
     async settled() {
-      await idle()
+      if (!(await within(idle(), drainMs))) faults.push('the work of a call does not end')
       if (!(await gateway.ledger.batcher.drained(drainMs))) faults.push('records did not reach the books')
       const account = await shared.account(trialAccount.id)
       const held = account?.purses.reduce((sum, purse) => sum + purse.held, 0n) ?? 0n
       const inFlight = (await shared.key(trialAccount.id, 1))?.inFlight ?? 0
       const { holds } = shared.size()
-      if (held !== 0n || inFlight !== 0 || holds !== 0) faults.push(`still held: ${held} nano-USD, ${inFlight} calls in flight, ${holds} holds`)
+      if (held !== 0n || inFlight !== 0 || holds !== 0)
+        faults.push(`still held: ${held} nano-USD, ${inFlight} calls in flight, ${holds} holds`)
       return faults.splice(0)
     },
     receipt: (id) => books.receipt({ accountId: trialAccount.id, keyId: 1, id }),
@@ -93,7 +113,7 @@ export async function startReplayGateway({ adapter, vendorUrl, models, tokenizer
       agent.destroy()
       server.close()
       server.closeAllConnections()
-      await idle()
+      await within(idle(), drainMs)
       await closeConnections()
     },
   }
@@ -112,6 +132,15 @@ function configText({ adapter, vendorUrl, models }: Omit<ReplayGatewayOptions, '
   return JSON.stringify({ vendors: { [adapter]: vendor }, models: Object.fromEntries(entries) as unknown })
 }
 
+/** False where the work takes longer: a call that never ends must not keep a replay from its report. */
+async function within(work: Promise<void>, ms: number): Promise<boolean> {
+  const late = Promise.withResolvers<boolean>()
+  const timer = setTimeout(() => late.resolve(false), ms)
+  const isInTime = await Promise.race([work.then(() => true), late.promise])
+  clearTimeout(timer)
+  return isInTime
+}
+
 interface Exchange {
   readonly agent: Agent
   readonly port: number
@@ -123,7 +152,10 @@ interface Exchange {
 
 function exchange({ agent, port, key, method, path, body }: Exchange): Promise<CallerAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<CallerAnswer>()
-  const headers = { authorization: `Bearer ${key}`, ...(body && { 'content-type': 'application/json', 'content-length': body.length }) }
+  const headers = {
+    authorization: `Bearer ${key}`,
+    ...(body && { 'content-type': 'application/json', 'content-length': body.length }),
+  }
   const sent = request({ host: '127.0.0.1', port, path, method, headers, agent, timeout: longestCallMs }, (answer) => {
     const chunks: Buffer[] = []
     let size = 0
@@ -133,7 +165,13 @@ function exchange({ agent, port, key, method, path, body }: Exchange): Promise<C
       if (size > maxAnswerBytes) answer.destroy(new Error(`the answer is larger than ${maxAnswerBytes} bytes`))
     })
     answer.once('error', reject)
-    answer.once('end', () => resolve({ status: answer.statusCode ?? 0, headers: answer.headers, bytes: new Uint8Array(Buffer.concat(chunks)) }))
+    answer.once('end', () =>
+      resolve({
+        status: answer.statusCode ?? 0,
+        headers: answer.headers,
+        bytes: new Uint8Array(Buffer.concat(chunks)),
+      }),
+    )
   })
   sent.once('timeout', () => sent.destroy(new Error(`nothing came for ${longestCallMs} ms`)))
   sent.once('error', reject)

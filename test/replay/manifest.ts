@@ -20,7 +20,7 @@ const count = z.number().int().min(0).max(1_000_000_000_000)
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
 const name = z.string().min(1).max(256)
 
-const toolCall = z.strictObject({ id: name.nullish(), name, arguments: z.unknown() })
+const toolCall = z.strictObject({ id: z.string().max(256).nullish(), name, arguments: z.unknown() })
 
 /** Strict, so that a fact which nothing here compares is refused and not taken for proven. */
 const expected = z.strictObject({
@@ -34,7 +34,14 @@ const expected = z.strictObject({
   choices: count.optional(),
 })
 
-const metering = z.strictObject({ input: count, cache_read: count, cache_write: count, output: count, reasoning: count })
+const metering = z.strictObject({
+  input: count,
+  cache_read: count,
+  cache_write: count,
+  output: count,
+  reasoning: count,
+  note: z.string().max(maxText).optional(),
+})
 
 const entry = z.object({
   id: name,
@@ -48,7 +55,9 @@ const entry = z.object({
   response_format: z.enum(['json', 'sse']),
   response_headers: z
     .record(z.string().max(256), z.string().max(8_192))
-    .refine((headers) => Object.keys(headers).length <= maxHeaders, { error: `must hold at most ${maxHeaders} headers` })
+    .refine((headers) => Object.keys(headers).length <= maxHeaders, {
+      error: `must hold at most ${maxHeaders} headers`,
+    })
     .nullish(),
   usage: z.record(z.string(), z.unknown()).nullish(),
   expect: expected.nullish(),
@@ -70,7 +79,9 @@ export interface Folder {
 }
 
 const outline = z.object({
-  entries: z.array(z.looseObject({ id: name, kind: name })).max(maxEntries, { error: `must hold at most ${maxEntries} entries` }),
+  entries: z
+    .array(z.looseObject({ id: name, kind: name }))
+    .max(maxEntries, { error: `must hold at most ${maxEntries} entries` }),
 })
 
 /** Every folder of `dir` that has a manifest, by name. Throws ManifestError. */
@@ -87,7 +98,8 @@ export function readFolders(dir: string): readonly Folder[] {
 
 function readFolder(vendor: string, path: string): Folder {
   const file = join(path, 'manifest.json')
-  if (statSync(file).size > maxManifestBytes) throw new ManifestError(`${file} is larger than ${maxManifestBytes} bytes.`)
+  if (statSync(file).size > maxManifestBytes)
+    throw new ManifestError(`${file} is larger than ${maxManifestBytes} bytes.`)
   const parsed = outline.safeParse(parse(file))
   if (!parsed.success) throw new ManifestError(`${file}: ${faultsOf(parsed.error)}`)
   const { entries } = parsed.data
@@ -122,7 +134,9 @@ function faultsOf(error: z.ZodError): string {
 export function readRecording({ path }: Folder, file: string): Uint8Array {
   const full = join(path, file)
   if (!existsSync(full)) throw new ManifestError(`${full} is named by the manifest and not there.`)
-  if (!realpathSync(full).startsWith(realpathSync(path) + sep)) throw new ManifestError(`${full} lies outside of its folder.`)
-  if (statSync(full).size > maxRecordingBytes) throw new ManifestError(`${full} is larger than ${maxRecordingBytes} bytes.`)
+  if (!realpathSync(full).startsWith(realpathSync(path) + sep))
+    throw new ManifestError(`${full} lies outside of its folder.`)
+  if (statSync(full).size > maxRecordingBytes)
+    throw new ManifestError(`${full} is larger than ${maxRecordingBytes} bytes.`)
   return new Uint8Array(readFileSync(full))
 }

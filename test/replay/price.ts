@@ -28,15 +28,20 @@ export function priceList(): Readonly<Record<string, string>> {
   )
 }
 
-/** What a vendor's metering has of each unit. Audio is not in a manifest's metering, so it comes from the usage. */
+/**
+ * What a vendor's metering has of each unit. Audio is not in a manifest's metering, so it comes from the usage; where a
+ * vendor tells more audio than there is left in the total, the total stands.
+ */
 export function tokensOf(metering: Metering, usage: Entry['usage']): Tokens {
-  const audioIn = detail(usage, 'prompt_tokens_details', 'audio_tokens')
-  const audioOut = detail(usage, 'completion_tokens_details', 'audio_tokens')
+  const freshInput = metering.input - metering.cache_read - metering.cache_write
+  const answer = metering.output - metering.reasoning
+  const audioIn = Math.min(freshInput, detail(usage, 'prompt_tokens_details', 'audio_tokens'))
+  const audioOut = Math.min(answer, detail(usage, 'completion_tokens_details', 'audio_tokens'))
   return {
-    input: metering.input - metering.cache_read - metering.cache_write - audioIn,
+    input: freshInput - audioIn,
     cached_input: metering.cache_read,
     cache_write_5m: metering.cache_write,
-    output: metering.output - metering.reasoning - audioOut,
+    output: answer - audioOut,
     reasoning: metering.reasoning,
     audio_input: audioIn,
     audio_output: audioOut,

@@ -96,7 +96,8 @@ function readEvents(events: readonly JsonObject[], part: 'delta' | 'message'): O
       const message = choice[part]
       if (!isObject(message)) continue
       seen.text += contentOf(message['content'])
-      seen.reasoning += text(message['reasoning_content']) || text(message['reasoning'])
+      seen.reasoning +=
+        text(message['reasoning_content']) || text(message['reasoning']) || thoughtIn(message['content'])
       for (const [at, call] of list(message['tool_calls']).entries()) addCall(calls, call, at)
     }
   }
@@ -106,15 +107,29 @@ function readEvents(events: readonly JsonObject[], part: 'delta' | 'message'): O
     finish: seen.finish,
     toolCalls: [...calls].sort(([a], [b]) => a - b).map(([, call]) => ({ ...call, arguments: parsed(call.arguments) })),
     choices: seen.indexes.size,
-    usage: events.map(({ usage }) => usage).findLast(isObject),
+    usage: events.map(usageIn).findLast(isObject),
     models: [...new Set(events.map(({ model }) => text(model)).filter((model) => model !== ''))],
     error: events.map(({ error }) => error).find(isObject),
     events,
   }
 }
 
+/** Some vendors put it into the choice that ends, or into an extension of their own. */
+function usageIn({ usage, choices, x_groq: extension }: JsonObject): Json | undefined {
+  return [
+    usage,
+    ...list(choices).map((choice) => choice['usage']),
+    isObject(extension) ? extension['usage'] : undefined,
+  ].find(isObject)
+}
+
 function contentOf(content: Json | undefined): string {
-  return text(content) + list(content).map((part) => text(part['text'])).join('')
+  return (
+    text(content) +
+    list(content)
+      .map((part) => text(part['text']))
+      .join('')
+  )
 }
 
 function addCall(calls: Map<number, OpenCall>, piece: JsonObject, position: number): void {
@@ -122,7 +137,8 @@ function addCall(calls: Map<number, OpenCall>, piece: JsonObject, position: numb
   const call = calls.get(index) ?? { id: undefined, name: '', arguments: '' }
   calls.set(index, call)
   const named = isObject(piece['function']) ? piece['function'] : {}
-  call.id ??= text(piece['id']) || undefined
+  // The first real one stands: some vendors repeat it as ''.
+  if (!call.id && typeof piece['id'] === 'string') call.id = piece['id']
   call.name ||= text(named['name'])
   call.arguments += text(named['arguments'])
 }
@@ -133,6 +149,14 @@ function parsed(argumentsText: string): Json {
   } catch {
     return argumentsText // A model may write arguments that are no JSON; they are compared as they are.
   }
+}
+
+/** What is thought in parts of the content. */
+function thoughtIn(content: Json | undefined): string {
+  return list(content)
+    .flatMap((part) => list(part['thinking']))
+    .map((thought) => text(thought['text']))
+    .join('')
 }
 
 /** Of the UTF-8 bytes, in hex. */

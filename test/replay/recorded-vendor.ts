@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Json } from '../../src/core/call.ts'
+import type { JsonObject } from '../../src/core/call.ts'
 
 /** A request larger than this is no recording of ours. */
 const maxRequestBytes = 64 * 1024 * 1024
@@ -18,7 +18,7 @@ export interface RecordedAnswer {
 export interface ReceivedRequest {
   readonly path: string
   readonly authorization: string | undefined
-  readonly body: Json
+  readonly body: JsonObject
 }
 
 /** A vendor on loopback that repeats what was recorded. It serves one request at a time. */
@@ -51,7 +51,11 @@ export async function startRecordedVendor(): Promise<RecordedVendor> {
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const bytes = await bodyOf(request)
     const { url = '', headers } = request
-    requests.push({ path: url, authorization: headers.authorization, body: JSON.parse(bytes.toString('utf8')) as Json })
+    requests.push({
+      path: url,
+      authorization: headers.authorization,
+      body: JSON.parse(bytes.toString('utf8')) as JsonObject,
+    })
     await send(response, answer)
   }
   await new Promise<void>((resolve, reject) => {

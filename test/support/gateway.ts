@@ -106,7 +106,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     async account(balance, key = {}) {
       const name = `account ${process.pid}-${++accounts}`
       const account = await admin('POST', '/admin/v1/accounts', { name })
-      if (balance !== '0') await admin('POST', `/admin/v1/accounts/${account['id']}/recharges`, { amount: balance, reference: name })
+      if (balance !== '0') await admin('POST', `/admin/v1/accounts/${account['id'] as number}/recharges`, { amount: balance, reference: name })
       const made = await admin('POST', '/admin/v1/keys', { kind: 'master', account: account['id'], name, ...key })
       return { id: account['id'] as number, key: made['key'] as string }
     },

@@ -310,6 +310,16 @@ describe('an unstreamed answer', () => {
     })
   })
 
+  test('names the service tier that served, and so does a chunk of a stream', () => {
+    const choices = [{ index: 0, message: { content: 'Hi' }, delta: { content: 'Hi' }, finish_reason: null }]
+    const body = { choices, service_tier: 'flex' }
+    expect([plain.reply(body).serviceTier, plain.reader()(event(body)).serviceTier]).toEqual(['flex', 'flex'])
+  })
+
+  test.each([null, '', 7])('names no service tier with %j', (service_tier) => {
+    expect('serviceTier' in plain.reader()(event({ choices: [], service_tier }))).toBe(false)
+  })
+
   test.each([
     null,
     [],

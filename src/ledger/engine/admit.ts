@@ -4,11 +4,11 @@ import { assert } from './assert.ts'
 import type { Admit, AdmitReply, Decision, RequestsLeft } from './commands.ts'
 import { maxChain } from './invariants.ts'
 import { brokenBudget, occupy, requestsOf } from './keys.ts'
-import { type Drawn, draw, setAside, sum } from './purses.ts'
+import { type Drawn, draw, setAside, sumMoney } from './purses.ts'
 import { type AccountRecord, type HoldRecord, type KeyBudgets, type KeyRecord, type Records } from './records.ts'
 
 /** A full concurrency limit has no time of its own; most calls end within seconds. */
-const concurrencyRetryMs = 1_000
+export const concurrencyRetryMs = 1_000
 
 /** A key's limits beside its counters. */
 interface Link {
@@ -32,7 +32,8 @@ export function admit(records: Records, command: Admit, nowMs: number): Decision
   return admitted({ account, chain, drawn }, command, nowMs)
 }
 
-function checkCommand(command: Admit): void {
+/** What must be true of an admission whatever the records say. Throws LedgerAssertion. */
+export function checkCommand(command: Admit): void {
   assert(command.estimate >= 0n, 'an estimate cannot be negative')
   assert(command.termMs > 0, 'a hold has a term')
   assert(command.facts.accountId === command.accountId, 'a hold is made on the account that it names')
@@ -119,7 +120,7 @@ function admitted(
     key: occupy(key, command.estimate, { limit: facts.requestsPerMinute, nowMs }),
   }))
   assert(counted.length === command.keys.length, 'a hold is counted at every key of its chain')
-  const available = drawn.available - sum(drawn.parts)
+  const available = drawn.available - sumMoney(drawn.parts)
   assert(available <= drawn.available, 'a hold makes nothing available')
   return {
     reply: { code: 'ok', parts: drawn.parts, ...tightest(counted, nowMs), available },

@@ -1,11 +1,14 @@
 import type { KeyFacts, Part, UsageRecord } from '../../core/call.ts'
 import type { Nanos } from '../../core/money.ts'
+import type { TokenAsset } from '../../core/tokens.ts'
 import type { AccountRecord, HoldFacts, HoldRecord, HoldState, KeyRecord, Metered } from './records.ts'
 
-/** How much of the estimate a purse would have to give if it paid all of it. */
+/** How much of the estimate a purse would have to give if it paid all of it, in what the purse counts in. */
 export interface Need {
   readonly purse: number
   readonly amount: Nanos
+  /** For a purse of tokens; its parts then say so too. */
+  readonly asset?: TokenAsset
 }
 
 /** Checks every limit of the key chain and sets money aside, or changes nothing. */
@@ -53,7 +56,7 @@ export type AdmitReply =
       readonly retryMs: number
       readonly requests?: RequestsLeft
     }
-  | { readonly code: 'funds'; readonly available: Nanos; readonly held: Nanos } // over all purses of the account that may pay
+  | { readonly code: 'funds'; readonly available: Nanos; readonly held: Nanos } // money, over all purses that may pay
 
 /** Sets more aside for a running call: `needs` and `estimate` are the additional amounts. */
 export interface Extend {
@@ -163,6 +166,24 @@ export interface LoadKeyReply {
   readonly code: 'ok'
 }
 
+/**
+ * Brings a hold back that a replica has and a new epoch has not. What it set aside is on loans of an older epoch, which
+ * the books settle alone: no balance is touched, neither now nor at its end.
+ */
+export interface Assert {
+  readonly type: 'assert'
+  readonly id: string
+  readonly accountId: number
+  /** As its replica has it: live, or ended and not in the books yet. */
+  readonly hold: HoldRecord
+  readonly termMs: number
+}
+/** `duplicate`: it has ended there, or it is held there and ended here: then its end is to be sent. */
+export type AssertReply =
+  | { readonly code: 'ok' }
+  | { readonly code: 'duplicate'; readonly state: HoldState }
+  | { readonly code: 'fenced'; readonly state: HoldState }
+
 /** Stops an account: it is closed, or an assertion failed. */
 export interface Stop {
   readonly type: 'stop'
@@ -172,7 +193,13 @@ export interface StopReply {
   readonly code: 'ok'
 }
 
-export type Command = Admit | Extend | Checkpoint | Settle | Void | Reap | Finalise | Credit | LoadKey | Stop
+/** Of a store that outlives epochs: another epoch stands for the account's cell, 0 for none, and nothing was changed. */
+export interface OtherEpoch {
+  readonly code: 'epoch'
+  readonly epoch: number
+}
+
+export type Command = Admit | Extend | Checkpoint | Settle | Void | Reap | Finalise | Credit | LoadKey | Assert | Stop
 export type ReplyTo<C extends Command> = C extends Admit
   ? AdmitReply
   : C extends Extend
@@ -189,7 +216,9 @@ export type ReplyTo<C extends Command> = C extends Admit
               ? CreditReply
               : C extends LoadKey
                 ? LoadKeyReply
-                : StopReply
+                : C extends Assert
+                  ? AssertReply
+                  : StopReply
 
 /** What a command does: its reply, and the records as they are afterwards. `dropHold` removes the hold. */
 export interface Decision<C extends Command = Command> {

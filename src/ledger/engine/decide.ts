@@ -2,7 +2,7 @@ import { admit } from './admit.ts'
 import type { Command, Decision } from './commands.ts'
 import { finalise, reap, settle, voidHold } from './end.ts'
 import { checkAccount, checkHold, checkKey } from './invariants.ts'
-import { checkpoint, credit, extend, loadKey, stop } from './live.ts'
+import { assertHold, checkpoint, credit, extend, loadKey, stop } from './live.ts'
 import type { Records } from './records.ts'
 
 type Rules = {
@@ -23,6 +23,7 @@ const rules: Rules = {
   finalise,
   credit,
   load_key: loadKey,
+  assert: assertHold,
   stop,
 }
 

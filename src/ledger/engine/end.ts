@@ -3,7 +3,7 @@ import type { Nanos } from '../../core/money.ts'
 import { assert } from './assert.ts'
 import type { Decision, EndReply, Finalise, Reap, Settle, Void } from './commands.ts'
 import { release, spend } from './keys.ts'
-import { merge, overflow, payOut, sum } from './purses.ts'
+import { merge, overflow, payOut, sumMoney } from './purses.ts'
 import type { AccountRecord, HoldRecord, HoldState, KeyRecord, Metered, Records } from './records.ts'
 
 /** Charges what was used and gives the rest back. Only from `held`; whoever comes second hears how the hold ended. */
@@ -52,7 +52,7 @@ export function finalise(records: Records, command: Finalise, nowMs: number): De
     return { ...changes(records, hold, { paid, charge: total, nowMs }), reply: { code: 'ok' }, dropHold: true }
   }
   assert(state === 'voided' || hold.record !== undefined, 'a charged hold keeps its record')
-  const took = state === 'voided' ? 0n : sum(hold.record?.parts ?? [])
+  const took = state === 'voided' ? 0n : sumMoney(hold.record?.parts ?? [])
   if (total <= took) return { reply: { code: 'ok' }, dropHold: true }
   const paid = spread([], total - took, lastPurse(records, hold))
   const touched = takeMore(records, hold, { paid, charge: total - took, nowMs })
@@ -71,7 +71,8 @@ function checkRecord(
   assert(hold.facts.accountId === accountId, 'a command names the account of its hold')
   assert(record.id === id && hold.id === id, 'a record is about its own hold')
   assert(record.accountId === accountId, 'a record charges the account of its hold')
-  assert(record.charge === sum(record.parts), 'a charge is the sum of its parts')
+  // A part in tokens is what a package pays: it is no money, and so it is no part of the charge.
+  assert(record.charge === sumMoney(record.parts), 'a charge is the sum of its parts')
 }
 
 interface Ended {
@@ -117,7 +118,7 @@ function changes(records: Records, hold: HoldRecord, payment: Payment): Touched 
 
 /** Takes a charge for which nothing is set aside here. What is not loaded is rebuilt from the books when it is. */
 function takeMore({ account, keys }: Records, hold: HoldRecord, payment: Payment): Touched {
-  assert(payment.charge >= sum(payment.paid), 'no more is paid than is charged')
+  assert(payment.charge >= sumMoney(payment.paid), 'no more is paid than is charged')
   assert(hold.recovered === true || hold.state !== 'held', 'a live hold pays from what it set aside')
   const counted = hold.facts.keyIds.flatMap((id) => keys.get(id) ?? [])
   return {
@@ -131,12 +132,19 @@ interface Touched {
   readonly keys: readonly KeyRecord[]
 }
 
-/** Lets the parts pay a total in burn order; what is above all of them is the last purse's. */
+/**
+ * Lets the parts pay a total of money in burn order; what is above all of them is the last purse's. How many tokens
+ * the books took is not known here, so a part in tokens counts as used up: too little may be lent, never too much.
+ */
 function spread(parts: readonly Part[], total: Nanos, last: Part | undefined): readonly Part[] {
   assert(total >= 0n, 'a charge cannot be negative')
   let unpaid = total
   const paid: Part[] = []
   for (const part of parts) {
+    if (part.asset !== undefined) {
+      paid.push(part)
+      continue
+    }
     const amount = part.amount < unpaid ? part.amount : unpaid
     if (amount > 0n) paid.push({ ...part, amount })
     unpaid -= amount
@@ -145,10 +153,14 @@ function spread(parts: readonly Part[], total: Nanos, last: Part | undefined): r
   return unpaid > 0n && last ? merge(paid, [{ ...last, amount: unpaid }]) : paid
 }
 
-/** The purse that carries what nothing was set aside for: the last that the hold stands on, else the account's last. */
+/**
+ * The purse that carries what nothing was set aside for: the last of money that the hold stands on, else the account's
+ * last. A call that tokens alone paid has none here: the books have charged the wallet directly.
+ */
 function lastPurse({ account }: Records, hold: HoldRecord): Part | undefined {
-  const part = hold.record?.parts.at(-1) ?? hold.parts.at(-1)
-  if (part) return part
+  const parts = [...hold.parts, ...(hold.record?.parts ?? [])]
+  const part = parts.findLast(({ asset }) => asset === undefined)
+  if (part || parts.length > 0) return part
   const purse = account?.purses.at(-1)
   return purse && { purse: purse.id, lease: purse.lease, amount: 0n }
 }

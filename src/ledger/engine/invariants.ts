@@ -6,6 +6,8 @@ import type { AccountRecord, HoldRecord, KeyRecord } from './records.ts'
 
 /** Purses on loan at once, under one epoch: far above what any account has, so more is a leak. */
 export const maxPurses = 256
+/** Purses that the books no longer list and that are remembered because they were used; the rest is for those listed. */
+export const maxKept = 128
 /** Keys above a call, its own included. */
 export const maxChain = 8
 

@@ -1,7 +1,8 @@
 import { assert } from './assert.ts'
-import type { Checkpoint, Credit, Decision, Extend, Fenced, LoadKey, Stop } from './commands.ts'
+import type { Assert, Checkpoint, Credit, Decision, Extend, Fenced, LoadKey, Stop } from './commands.ts'
+import { maxKept } from './invariants.ts'
 import { brokenBudget } from './keys.ts'
-import { draw, merge, setAside } from './purses.ts'
+import { draw, expired, merge, setAside } from './purses.ts'
 import type { AccountRecord, HoldRecord, KeyRecord, Metered, PurseRecord, Records, WindowRecord } from './records.ts'
 
 /** Sets more aside for a running call, within the budgets that it was admitted under; or changes nothing. */
@@ -74,10 +75,30 @@ function furthest(before: Metered, now: Metered): Metered {
 }
 
 /**
+ * Brings back a hold that a replica has and this epoch has not. One that is there keeps what it has, but for the larger
+ * metered: a live one is confirmed, and one that has ended says so.
+ */
+export function assertHold({ hold }: Records, command: Assert, nowMs: number): Decision<Assert> {
+  const { hold: asserted } = command
+  assert(asserted.id === command.id, 'a hold is asserted under its own id')
+  assert(asserted.facts.accountId === command.accountId, 'a command names the account of its hold')
+  assert(command.termMs > 0, 'a hold has a term')
+  const dueMs = nowMs + command.termMs
+  if (!hold) return { reply: { code: 'ok' }, hold: { ...asserted, recovered: true, dueMs } }
+  assert(hold.facts.accountId === command.accountId, 'a command names the account of its hold')
+  const isLive = asserted.state === 'held'
+  if (hold.state !== 'held') return { reply: { code: isLive ? 'fenced' : 'duplicate', state: hold.state } }
+  return {
+    reply: isLive ? { code: 'ok' } : { code: 'duplicate', state: 'held' },
+    hold: { ...hold, metered: furthest(hold.metered, asserted.metered), dueMs },
+  }
+}
+
+/**
  * Takes over the loans of the books. Loans come by total, so that a repeated one adds nothing. A purse on a new loan,
  * and every purse of a new epoch, starts anew; a credit of an older epoch is late and changes nothing.
  */
-export function credit({ account }: Records, command: Credit): Decision<Credit> {
+export function credit({ account }: Records, command: Credit, nowMs: number): Decision<Credit> {
   assert(
     command.purses.every(({ lent }) => lent >= 0n),
     'a loan cannot be negative',
@@ -92,7 +113,8 @@ export function credit({ account }: Records, command: Credit): Decision<Credit> 
     ),
   )
   const listed = new Set(command.purses.map(({ id }) => id))
-  const kept = account?.epoch === command.epoch ? known.filter((purse) => !listed.has(purse.id) && used(purse)) : []
+  const unlisted = account?.epoch === command.epoch ? known.filter((purse) => !listed.has(purse.id)) : []
+  const kept = bounded(unlisted.filter((purse) => used(purse, nowMs)))
   const credited: AccountRecord = {
     id: command.accountId,
     epoch: command.epoch,
@@ -114,9 +136,22 @@ function lentTo(before: PurseRecord | undefined, loan: Credit['purses'][number])
   return { id: before.id, lease: before.lease, lent, available, held: before.held, ...expiry }
 }
 
-/** Whether forgetting the purse would lose something: a later credit on the same loan would lend the used part again. */
-function used(purse: PurseRecord): boolean {
-  return purse.held !== 0n || purse.available !== purse.lent
+/**
+ * Whether forgetting the purse would lose something: a later credit on the same loan would lend the used part again.
+ * An expired purse on which nothing is held may go, because whatever is lent on it again cannot be drawn on.
+ */
+function used(purse: PurseRecord, nowMs: number): boolean {
+  return purse.held !== 0n || (purse.available !== purse.lent && !expired(purse, nowMs))
+}
+
+/** The oldest of those that are used up go first; far fewer are ever used up within one epoch. */
+function bounded(kept: readonly PurseRecord[]): readonly PurseRecord[] {
+  let surplus = kept.length - maxKept
+  return kept.filter((purse) => {
+    const goes = surplus > 0 && purse.held === 0n && purse.available <= 0n
+    if (goes) surplus -= 1
+    return !goes
+  })
 }
 
 /** Creates a key's counters, or brings its version and status up to date. Counters of a busy or current key stay. */

@@ -10,7 +10,7 @@ export interface Drawn {
   readonly parts: readonly Part[]
   /** The purses together cannot give it all. */
   readonly short: boolean
-  /** Free and held money over every purse that may pay, before anything is taken. */
+  /** Free and held money over every purse that may pay, before anything is taken. Tokens are no money. */
   readonly available: Nanos
   readonly held: Nanos
 }
@@ -28,22 +28,23 @@ export function draw(account: AccountRecord | undefined, needs: readonly Need[],
     'a need cannot be negative',
   )
   const parts: Part[] = []
-  let [unpaid, whole] = needs.some(({ amount }) => amount > 0n) ? [1n, 1n] : [0n, 1n]
+  let share: Share = { unpaid: needs.some(({ amount }) => amount > 0n) ? 1n : 0n, whole: 1n }
   let available = 0n
   let held = 0n
   for (const need of needs) {
     const purse = account?.purses.find(({ id }) => id === need.purse)
     if (!purse || expired(purse, nowMs)) continue
-    available += purse.available
-    held += purse.held
-    if (purse.available <= 0n || need.amount === 0n || unpaid === 0n) continue
-    const wanted = divideUp(need.amount * unpaid, whole)
+    if (need.asset === undefined) {
+      available += purse.available
+      held += purse.held
+    }
+    if (purse.available <= 0n || need.amount === 0n || share.unpaid === 0n) continue
+    const wanted = divideUp(need.amount * share.unpaid, share.whole)
     const amount = wanted < purse.available ? wanted : purse.available
-    parts.push({ purse: purse.id, lease: purse.lease, amount })
-    if (amount === wanted) unpaid = 0n
-    else [unpaid, whole] = [unpaid * need.amount - amount * whole, whole * need.amount]
+    parts.push({ purse: purse.id, lease: purse.lease, amount, ...(need.asset && { asset: need.asset }) })
+    share = unpaidShare(share, amount, need.amount)
   }
-  return { parts, short: unpaid > 0n, available, held }
+  return { parts, short: share.unpaid > 0n, available, held }
 }
 
 /** Moves the parts of a new hold from what is free to what is held. */
@@ -105,7 +106,29 @@ export function merge(parts: readonly Part[], more: readonly Part[]): readonly P
   return [...merged.values()]
 }
 
-/** The total of some parts. */
+/** A share of a charge as an exact fraction: purses may count in different units, and a rounded share loses money. */
+export interface Share {
+  readonly unpaid: bigint
+  /** More than zero. */
+  readonly whole: bigint
+}
+
+/** What is left of a share after a purse that would pay all of the charge with `total` has paid `amount`. */
+export function unpaidShare({ unpaid, whole }: Share, amount: bigint, total: bigint): Share {
+  assert(total > 0n && whole > 0n, 'a share is of something')
+  const isMultiple = whole % total === 0n
+  // Purses of one unit share a denominator: then it is a plain subtraction, and the numbers do not grow.
+  const left = isMultiple ? unpaid - amount * (whole / total) : unpaid * total - amount * whole
+  if (left <= 0n) return { unpaid: 0n, whole: 1n }
+  return { unpaid: left, whole: isMultiple ? whole : whole * total }
+}
+
+/** The total of those parts that are money. */
+export function sumMoney(parts: readonly Part[]): Nanos {
+  return sum(parts.filter(({ asset }) => asset === undefined))
+}
+
+/** The total of some parts, in whatever they count. */
 export function sum(parts: readonly Part[]): Nanos {
   return parts.reduce((total, { amount }) => total + amount, 0n)
 }
@@ -118,6 +141,7 @@ function stands(account: AccountRecord, part: Part): boolean {
   return account.purses.some(({ id, lease }) => id === part.purse && lease === part.lease)
 }
 
-function expired(purse: PurseRecord, nowMs: number): boolean {
+/** From its expiry on nothing new is drawn on a purse; what is held on it settles from it. */
+export function expired(purse: PurseRecord, nowMs: number): boolean {
   return purse.expiresAtMs !== undefined && nowMs >= purse.expiresAtMs
 }

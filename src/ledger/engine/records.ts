@@ -1,6 +1,7 @@
 import type { Budget, BudgetWindow, Part, UsageRecord } from '../../core/call.ts'
 import type { Nanos } from '../../core/money.ts'
 import type { PriceSet } from '../../core/price.ts'
+import type { TokenWeights } from '../../core/tokens.ts'
 
 /** What the engine knows of a purse: its share of the lease that is free, and what holds have set aside. */
 export interface PurseRecord {
@@ -54,6 +55,8 @@ export interface HoldFacts {
   readonly keyIds: readonly number[]
   readonly model: string
   readonly prices: PriceSet
+  /** What packages count; absent: money alone can pay. */
+  readonly tokenWeights?: TokenWeights
   /** The sandbox is priced but never charged. */
   readonly free: boolean
   readonly stream: boolean
@@ -71,6 +74,8 @@ export interface Metered {
   readonly vendor: string
   readonly vendorModel: string
   readonly tokenizer?: string
+  /** The service tier that the vendor says it serves with. */
+  readonly serviceTier?: string
 }
 
 export type HoldState = 'held' | 'settled' | 'voided' | 'reaped'

@@ -61,7 +61,7 @@ function toCommand(self: Machine, notes: Notes, at: Step): Command {
   }
   const hold = self.holds.get(at.id)
   const parts =
-    'percent' in at ? splitCharge((total(hold?.parts ?? []) * at.percent) / 100n, hold?.parts ?? [], undefined) : []
+    'percent' in at ? splitCharge({ money: (total(hold?.parts ?? []) * at.percent) / 100n }, hold?.parts ?? []) : []
   switch (at.do) {
     case 'admit':
     case 'extend': {
@@ -94,7 +94,7 @@ function toCommand(self: Machine, notes: Notes, at: Step): Command {
 
 /** What a finalise takes above what the hold's record took, by the words of the rule. */
 function finalCharge(hold: HoldRecord, charged: bigint): readonly Part[] {
-  if (hold.state === 'held') return splitCharge(charged, hold.parts, undefined)
+  if (hold.state === 'held') return splitCharge({ money: charged }, hold.parts)
   const took = total(hold.record?.parts ?? [])
   const last = hold.record?.parts.at(-1) ?? hold.parts.at(-1)
   return charged > took && last ? [{ ...last, amount: charged - took }] : []

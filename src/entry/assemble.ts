@@ -1,0 +1,90 @@
+import { createAuthenticator } from '../auth/authenticate.ts'
+import type { Config } from '../config.ts'
+import type { Catalog } from '../core/catalog.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import { openBatcher } from '../ledger/batcher.ts'
+import type { Ledger } from '../ledger/hold.ts'
+import { openSpender } from '../ledger/spender.ts'
+import { systemClock } from '../platform/clock.ts'
+import type { Books, Crypto, Log, Platform, Send, Settings, Shared, Tokenizer } from '../ports.ts'
+import { sandboxSend } from '../vendors/sandbox.ts'
+
+/** Largest unstreamed answer of a vendor: images in base64 and long answers fit. */
+const answerLimit = 64 * 1024 * 1024
+/** A caller who reads nothing for so long is taken as gone. */
+const stallMs = 60_000
+
+/** The name under which this process borrows money: one process at a time, so one name. */
+const spenderName = 'local'
+
+export interface Parts {
+  readonly config: Config
+  readonly books: Books
+  readonly shared: Shared
+  readonly send: Send
+  readonly tokenizer: Tokenizer
+  readonly crypto: Crypto
+  readonly log: Log
+  catalog(): Catalog
+  /** Names this process in holds. */
+  readonly replica: string
+  /** Hears of work that outlives its answer, where the platform must be asked to let it live. */
+  readonly keep?: (work: Promise<unknown>) => void
+}
+
+/** A gateway and the work that outlives its answers. */
+export interface Opened {
+  readonly gateway: Gateway
+  /** Resolves when nothing that was put off is running. */
+  idle(): Promise<void>
+}
+
+/** Puts a gateway together from its parts, on any platform; a new epoch of lending begins. */
+export async function assemble(parts: Parts): Promise<Opened> {
+  const { books, shared, crypto, log, tokenizer } = parts
+  const later = new Set<Promise<unknown>>()
+  const sandbox = sandboxSend({ clock: systemClock, countTokens: (text) => tokenizer.count(text) })
+  const platform: Platform = {
+    clock: systemClock,
+    log,
+    shared,
+    books,
+    crypto,
+    tokenizer,
+    send: (request, receiver) => (request.url.startsWith('sandbox:') ? sandbox : parts.send)(request, receiver),
+    settings: settingsOf(parts),
+    catalog: parts.catalog,
+    later(work) {
+      later.add(work)
+      void work.finally(() => later.delete(work))
+      parts.keep?.(work)
+    },
+  }
+  const ledger: Ledger = {
+    platform,
+    spender: await openSpender(platform, spenderName),
+    batcher: openBatcher(platform),
+    live: new Set(),
+  }
+  const auth = createAuthenticator({ books, crypto, clock: systemClock })
+  const gateway: Gateway = { platform, ledger, auth, running: new Set(), isStopping: false }
+  return {
+    gateway,
+    async idle() {
+      await Promise.allSettled(later)
+    },
+  }
+}
+
+function settingsOf({ config: { server, holds }, replica }: Parts): Settings {
+  return {
+    replica,
+    bodyLimit: server.bodyLimitBytes,
+    answerLimit,
+    firstOutputTokens: holds.firstOutputTokens,
+    ...(holds.cap !== undefined && { holdCap: holds.cap }),
+    termMs: holds.termMs,
+    checkpointMs: holds.checkpointMs,
+    stallMs,
+  }
+}

@@ -1,0 +1,85 @@
+import type { Part } from '../core/call.ts'
+import { fitsAny } from '../core/glob.ts'
+import { divideUp, type Nanos } from '../core/money.ts'
+import { type PriceSet, type Unit, unitNames } from '../core/price.ts'
+import { tokenAsset, type TokenAsset, type TokenWeights, weightOf } from '../core/tokens.ts'
+import type { Purse } from '../ports.ts'
+import type { Need } from './engine/commands.ts'
+import { type Share, unpaidShare } from './engine/purses.ts'
+import { type Expected, quote } from './size.ts'
+
+/** What a call comes to in each asset: money pays all of it, or tokens do, or each of them a share. */
+export interface Bill {
+  /** Nano-units of the account's currency. */
+  readonly money: Nanos
+  /** Micro-tokens; absent where a package cannot pay for the call. */
+  readonly tokens?: bigint
+}
+
+const wholeBill: Share = { unpaid: 1n, whole: 1n }
+const paid: Share = { unpaid: 0n, whole: 1n }
+
+/** What a purse that counts in this asset pays for all of a bill; undefined where it cannot. */
+export function amountIn({ money, tokens }: Bill, asset: TokenAsset | undefined): bigint | undefined {
+  return asset === undefined ? money : tokens
+}
+
+/** True where every price of the set is for something that a package can count. */
+export function takesTokens({ nanos, rates = [] }: PriceSet, weights: TokenWeights): boolean {
+  const priced = (unit: Unit) => [nanos, ...rates.map((rate) => rate.nanos)].some((each) => (each[unit] ?? 0n) > 0n)
+  return unitNames.every((unit) => weightOf(unit, weights) !== undefined || !priced(unit))
+}
+
+const promptUnits: readonly Unit[] = ['input', 'cached_input', 'cache_write_5m', 'cache_write_1h']
+const answerUnits: readonly Unit[] = ['output', 'reasoning']
+
+/** The most that so many tokens come to, of whatever kind they turn out to be. No weights: money alone can pay. */
+export function quoteBill(expected: Expected, prices: PriceSet, weights: TokenWeights | undefined): Bill {
+  const money = quote(expected, prices)
+  if (weights === undefined || !takesTokens(prices, weights)) return { money }
+  const heaviest = (units: readonly Unit[]) =>
+    units.map((unit) => weightOf(unit, weights) ?? 0n).reduce((most, weight) => (weight > most ? weight : most), 0n)
+  const input = heaviest(expected.audio ? [...promptUnits, 'audio_input'] : promptUnits)
+  const output = heaviest(expected.audio ? [...answerUnits, 'audio_output'] : answerUnits)
+  const request = prices.nanos.request === undefined ? 0n : (weightOf('request', weights) ?? 0n)
+  return { money, tokens: BigInt(expected.inputTokens) * input + BigInt(expected.outputTokens) * output + request }
+}
+
+/** The purses that may pay for a model, in burn order, each with the whole of a bill in its own asset. */
+export function needsOf(purses: readonly Purse[], model: string, bill: Bill): readonly Need[] {
+  if (bill.money === 0n) return []
+  return purses.flatMap(({ id, asset, models }) => {
+    if (!fitsAny(models, model)) return []
+    if (asset !== tokenAsset) return [{ purse: id, amount: bill.money }]
+    return bill.tokens === undefined ? [] : [{ purse: id, amount: bill.tokens, asset: tokenAsset }]
+  })
+}
+
+/** Needs of the share of a bill that some parts do not cover. */
+export function needsOfShare(needs: readonly Need[], share: Share): readonly Need[] {
+  return needs.map((need) => ({ ...need, amount: divideUp(need.amount * share.unpaid, share.whole) }))
+}
+
+/** The share of a bill that its parts leave unpaid, as an exact fraction. */
+export function uncovered(bill: Bill, parts: readonly Part[]): Share {
+  let share = bill.money === 0n ? paid : wholeBill
+  for (const part of parts) {
+    const total = amountIn(bill, part.asset)
+    if (share.unpaid > 0n && total !== undefined && total > 0n) share = unpaidShare(share, part.amount, total)
+  }
+  return share
+}
+
+/** The most output tokens, up to `most`, whose bill some parts cover; 0 where they do not cover the prompt either. */
+export function coveredBy(parts: readonly Part[], most: number, billOf: (outputTokens: number) => Bill): number {
+  const isCovered = (outputTokens: number) => uncovered(billOf(outputTokens), parts).unpaid === 0n
+  if (isCovered(most)) return most
+  // Bills grow with the answer, so what is covered ends at one place.
+  let [covered, beyond] = [0, most]
+  while (beyond - covered > 1) {
+    const middle = covered + Math.floor((beyond - covered) / 2)
+    if (isCovered(middle)) covered = middle
+    else beyond = middle
+  }
+  return covered
+}

@@ -1,0 +1,88 @@
+import { cellCount, cellKeys } from '../core/cell.ts'
+import { SharedUnavailable } from '../core/shared-unavailable.ts'
+import type { ClaimReply } from '../ledger/engine/commands.ts'
+import type { HoldRecord } from '../ledger/engine/records.ts'
+import { unpackHold } from './redis-records.ts'
+import { ask, learn, type RedisSession, runForRecords } from './redis-session.ts'
+
+/** Holds returned by one claim. */
+const claimLimit = 1_000
+/** Cells looked at in one round trip of a claim. */
+const sweptCells = 128
+/** By so much the clock of a gateway may be behind that of Redis before holds are found late. */
+const clockSlackMs = 1_000
+
+/**
+ * Sweeps the cells in turn until enough is found or each was looked at once. What cannot be reached is passed over;
+ * only when nothing can, it throws.
+ */
+export async function claim(session: RedisSession, atMost: number, hideMs: number): Promise<ClaimReply> {
+  const limit = Math.min(atMost, claimLimit)
+  const holds: HoldRecord[] = []
+  let reached = false
+  let failure: unknown
+  for (let swept = 0; swept < cellCount && holds.length < limit; swept += sweptCells) {
+    const cells = Array.from({ length: sweptCells }, (_, index) => (session.cursor + index) % cellCount)
+    session.cursor = (session.cursor + sweptCells) % cellCount
+    const looks = await Promise.allSettled(cells.map((cell) => dueIn(session, cell, limit - holds.length)))
+    const wanted: { cell: number; ids: readonly string[] }[] = []
+    let room = limit - holds.length
+    looks.forEach((look, index) => {
+      if (look.status === 'rejected') failure = look.reason
+      else reached = true
+      const ids = look.status === 'fulfilled' ? look.value.slice(0, room) : []
+      room -= ids.length
+      if (ids.length > 0) wanted.push({ cell: cells[index] ?? 0, ids })
+    })
+    // A cell that fails now has at worst hidden its holds: they come again.
+    const taken = await Promise.allSettled(wanted.map(({ cell, ids }) => take(session, cell, { ids, hideMs })))
+    for (const each of taken) {
+      if (each.status === 'fulfilled') holds.push(...each.value)
+      else if (!(each.reason instanceof SharedUnavailable)) throw each.reason
+    }
+  }
+  if (!reached) throw failure
+  return { code: 'ok', holds }
+}
+
+/** Names of holds whose deadline has passed, by the time of the gateway: whether it has is the script's to say. */
+function dueIn(session: RedisSession, cell: number, limit: number): Promise<string[]> {
+  const { testClock, clock } = session.options
+  const beforeMs = testClock?.now() ?? clock.now() + clockSlackMs
+  return ask(session, cell, ({ client }) =>
+    client.zrangebyscore(cellKeys.deadlines(cell), '-inf', beforeMs, 'LIMIT', 0, limit),
+  )
+}
+
+interface Taking {
+  readonly ids: readonly string[]
+  readonly hideMs: number
+  /** Learnt by the first answer where it is not the right one. */
+  readonly epoch?: number
+}
+
+async function take(session: RedisSession, cell: number, taking: Taking): Promise<HoldRecord[]> {
+  const { ids, hideMs, epoch = session.epochs.get(cell) ?? 0 } = taking
+  const keys = [cellKeys.mark(cell), cellKeys.deadlines(cell), ...ids.map((id) => cellKeys.hold(cell, id))]
+  const answer = await ask(session, cell, ({ client, runId }) =>
+    runForRecords(client, {
+      script: 'claim',
+      keys,
+      args: [runId, epoch, session.options.testClock?.now() ?? '', hideMs, ...ids],
+    }),
+  )
+  const [code, ...rest] = answer
+  if (String(code) !== 'epoch') return pairs(rest).map(([id, bytes]) => unpackHold(bytes, String(id)))
+  // Whoever sweeps need not spend here: what is due is taken under whatever epoch stands. What spends must hear of a
+  // new one by its own commands, so only a cell of which nothing was known is remembered.
+  const standing = Number(String(rest[0]))
+  if (standing === 0 || taking.epoch !== undefined) return []
+  if (!session.epochs.has(cell)) learn(session, cell, standing)
+  return take(session, cell, { ...taking, epoch: standing })
+}
+
+function pairs(values: readonly Buffer[]): [Buffer, Buffer][] {
+  const found: [Buffer, Buffer][] = []
+  for (let at = 0; at + 1 < values.length; at += 2) found.push([values[at]!, values[at + 1]!])
+  return found
+}

@@ -1,0 +1,402 @@
+/**
+ * What the scripts of `redis-scripts.ts` share: the packed records, and the rules of `ledger/engine` over them, in
+ * Lua. Amounts are doubles, exact below 2^53; none is above `most`, and none is ever turned into text by Lua's own
+ * rules, which keep 14 digits.
+ */
+
+/** The largest amount, either way, that a record may hold: nano-units. What comes from outside is checked before. */
+export const mostNanos = 9_000_000_000_000_000n
+
+/** A key's record that counts no call in flight goes after this long; it is rebuilt from the books. */
+const idleKeyMs = 86_400_000
+
+/** The digits that stand for a budget's window in packed records. */
+export const windowCodes = { total: 0, hour: 1, day: 2, week: 3, month: 4 } as const
+
+/**
+ * Arguments, the mark of the cell, and the records.
+ * KEYS: 1 mark, 2 deadlines, then the records; for a command on a hold 3 account, 4 hold, 5 and on the chain's keys.
+ * ARGV: 1 run id, 2 epoch, 3 now or '' for the server's own clock, then what the script reads, in its order.
+ * Every script starts here, so nothing is read or changed under another server or another epoch.
+ */
+export const preamble = `
+local most = 9.0e15
+local argument = 0
+local function text() argument = argument + 1 return ARGV[argument] end
+local function number() argument = argument + 1 return tonumber(ARGV[argument]) end
+local function numbers()
+  local list = {}
+  for i = 1, number() do list[i] = number() end
+  return list
+end
+
+local runId, epoch, now = text(), number(), number()
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local values = redis.call('MGET', unpack(KEYS))
+local standing = 0
+if values[1] and string.sub(values[1], 9) == runId then standing = struct.unpack('>d', values[1]) end
+if standing == 0 or standing ~= epoch then return {'epoch', standing} end
+
+local tag = string.sub(KEYS[1], 3)
+local function keyName(id) return 'k:' .. tag .. ':' .. string.format('%.0f', id) end
+
+-- A rule that is broken ends the script before anything was changed; the caller stops the account.
+local function must(truth, rule) if not truth then error({err = 'BROKEN ' .. rule}) end end
+
+-- Lists of numbers, packed one after another.
+local function packed(list) return struct.pack('>' .. string.rep('d', #list), unpack(list)) end
+local function unpacked(value, count, at)
+  local list = {struct.unpack('>' .. string.rep('d', count), value, at)}
+  return list, table.remove(list)
+end
+`
+
+/** An account: epoch, status (0 open, 1 stopped, 2 broken), purses. A purse is six numbers in a row. */
+export const accountRules = `
+local purseSize, LEASE, LENT, FREE, HELD, EXPIRES = 6, 1, 2, 3, 4, 5
+local function readAccount(value)
+  if not value then return nil end
+  local standing, status, count, at = struct.unpack('>dBH', value)
+  if standing ~= epoch then return nil end
+  return {status = status, purses = (unpacked(value, count * purseSize, at))}
+end
+
+local function packAccount(account)
+  local purses = account.purses
+  local count = #purses / purseSize
+  must(count <= 256, 'an account has a bounded number of purses')
+  for i = 1, #purses, purseSize do
+    must(purses[i + HELD] >= 0, 'a purse cannot hold less than nothing')
+    must(purses[i + FREE] + purses[i + HELD] <= purses[i + LENT], 'a purse cannot have more than it was lent')
+    must(purses[i + LENT] <= most and purses[i + FREE] >= -most, 'an amount is exact')
+  end
+  return struct.pack('>dBH', epoch, account.status, count) .. packed(purses)
+end
+
+-- Where a purse stands in the list; on this loan, where one is named.
+local function find(purses, id, lease)
+  for i = 1, #purses, purseSize do
+    if purses[i] == id and (not lease or purses[i + LEASE] == lease) then return i end
+  end
+end
+local function isExpired(purses, at) return purses[at + EXPIRES] >= 0 and now >= purses[at + EXPIRES] end
+
+-- Parts are four numbers in a row: purse, lease, amount, and 0 for money or 1 for tokens.
+local partSize = 4
+local function addPart(parts, purse, lease, amount, asset)
+  local n = #parts
+  parts[n + 1], parts[n + 2], parts[n + 3], parts[n + 4] = purse, lease, amount, asset
+end
+local function findPart(parts, purse, lease)
+  for i = 1, #parts, partSize do
+    if parts[i] == purse and parts[i + 1] == lease then return i end
+  end
+end
+local function sumMoney(parts)
+  local total = 0
+  for i = 1, #parts, partSize do if parts[i + 3] == 0 then total = total + parts[i + 2] end end
+  return total
+end
+
+-- Ends parts: what was set aside is free again, less what is paid. A part on another loan touches nothing.
+local function payOut(account, aside, paid)
+  local purses = account.purses
+  for i = 1, #aside, partSize do
+    local at = find(purses, aside[i], aside[i + 1])
+    if at then
+      must(aside[i + 2] <= purses[at + HELD], 'a purse holds what its holds have set aside')
+      purses[at + FREE] = purses[at + FREE] + aside[i + 2]
+      purses[at + HELD] = purses[at + HELD] - aside[i + 2]
+    end
+  end
+  for i = 1, #paid, partSize do
+    local at = find(purses, paid[i], paid[i + 1])
+    if at then purses[at + FREE] = purses[at + FREE] - paid[i + 2] end
+  end
+end
+`
+
+/**
+ * Which purse sets aside how much. The share that is still unpaid is an exact fraction, 1 less what each purse gave of
+ * what it would have to give: one subtraction while that is the same number for all of them, and long numbers (limbs of
+ * seven digits) where purses count in different units.
+ */
+export const drawRules = `
+local limb = 10000000
+local function long(value)
+  local limbs = {}
+  repeat
+    local digit = math.fmod(value, limb)
+    limbs[#limbs + 1] = digit
+    value = (value - digit) / limb
+  until value == 0
+  return limbs
+end
+local function trim(a)
+  while #a > 1 and a[#a] == 0 do a[#a] = nil end
+  return a
+end
+local function product(a, b)
+  local limbs = {}
+  for i = 1, #a + #b do limbs[i] = 0 end
+  for i = 1, #a do
+    local carry = 0
+    for j = 1, #b do
+      local value = limbs[i + j - 1] + a[i] * b[j] + carry
+      limbs[i + j - 1] = value % limb
+      carry = math.floor(value / limb)
+    end
+    limbs[i + #b] = carry
+  end
+  return trim(limbs)
+end
+local function difference(a, b)
+  local limbs, borrow = {}, 0
+  for i = 1, #a do
+    local value = a[i] - (b[i] or 0) - borrow
+    borrow = value < 0 and 1 or 0
+    limbs[i] = value + borrow * limb
+  end
+  return trim(limbs)
+end
+local function isLess(a, b)
+  if #a ~= #b then return #a < #b end
+  for i = #a, 1, -1 do if a[i] ~= b[i] then return a[i] < b[i] end end
+  return false
+end
+
+-- The smallest whole number that is not below need times the unpaid share: at least 1, at most need.
+-- given: for each number that was needed so far, that number and what purses gave of it.
+local function portion(given, need)
+  if #given == 0 then return need end
+  if #given == 2 and given[1] == need then return need - given[2] end
+  local whole = long(1)
+  for i = 1, #given, 2 do whole = product(whole, long(given[i])) end
+  local rest = whole
+  for i = 1, #given, 2 do
+    local share = long(given[i + 1])
+    for j = 1, #given, 2 do if j ~= i then share = product(share, long(given[j])) end end
+    rest = difference(rest, share)
+  end
+  local wanted, low, high = product(rest, long(need)), 1, need
+  while low < high do
+    local middle = low + math.floor((high - low) / 2)
+    if isLess(product(whole, long(middle)), wanted) then low = middle + 1 else high = middle end
+  end
+  return low
+end
+local function give(given, need, amount)
+  for i = 1, #given, 2 do
+    if given[i] == need then given[i + 1] = given[i + 1] + amount return end
+  end
+  given[#given + 1] = need
+  given[#given + 1] = amount
+end
+
+-- Needs are three numbers in a row: purse, amount, and 0 for money or 1 for tokens.
+local function draw(purses, needs)
+  local drawn = {parts = {}, available = 0, held = 0, short = false}
+  local given = {}
+  for i = 1, #needs, 3 do if needs[i + 1] > 0 then drawn.short = true end end
+  for i = 1, #needs, 3 do
+    local at, need, asset = find(purses, needs[i]), needs[i + 1], needs[i + 2]
+    if at and not isExpired(purses, at) then
+      local free = purses[at + FREE]
+      if asset == 0 then drawn.available, drawn.held = drawn.available + free, drawn.held + purses[at + HELD] end
+      if drawn.short and need > 0 and free > 0 then
+        local wanted = portion(given, need)
+        local amount = math.min(wanted, free)
+        addPart(drawn.parts, purses[at], purses[at + LEASE], amount, asset)
+        give(given, need, amount)
+        drawn.short = amount < wanted
+      end
+    end
+  end
+  return drawn
+end
+
+local function setAside(purses, parts)
+  for i = 1, #parts, partSize do
+    local at = find(purses, parts[i], parts[i + 1])
+    must(at and parts[i + 2] <= purses[at + FREE], 'a hold takes no more than a purse has')
+    purses[at + FREE] = purses[at + FREE] - parts[i + 2]
+    purses[at + HELD] = purses[at + HELD] + parts[i + 2]
+  end
+end
+`
+
+/** A key: its counters, its bucket of requests, and its windows, each three numbers: window, period, spent. */
+export const keyRules = `
+local function readKey(value, any)
+  if not value then return nil end
+  local key, limited, count, standing, at = {}
+  standing, key.status, key.version, key.inFlight, key.held, limited, key.left, key.at, count, at =
+    struct.unpack('>dBdddBddB', value)
+  key.isOld = standing ~= epoch
+  if key.isOld and not any then return nil end
+  if limited == 0 then key.left, key.at = nil, nil end
+  key.windows = unpacked(value, count * 3, at)
+  return key
+end
+
+local function packKey(key)
+  must(key.inFlight >= 0 and key.held >= 0, 'a key cannot hold less than nothing')
+  must(key.inFlight > 0 or key.held == 0, 'a key without calls in flight holds nothing')
+  must(key.held <= most, 'an amount is exact')
+  return struct.pack('>dBdddBddB', epoch, key.status, key.version, key.inFlight, key.held, key.left and 1 or 0,
+    key.left or 0, key.at or 0, #key.windows / 3) .. packed(key.windows)
+end
+
+local dayMs = 86400000
+-- The first day of the month that a day (counted from 1970-01-01) lies in: days of the eras of 400 years from March.
+local function monthStart(day)
+  local era = math.floor((day + 719468) / 146097)
+  local ofEra = day + 719468 - era * 146097
+  local year = math.floor((ofEra - math.floor(ofEra / 1460) + math.floor(ofEra / 36524) - math.floor(ofEra / 146096)) / 365)
+  local ofYear = ofEra - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  local month = math.floor((5 * ofYear + 2) / 153)
+  return day - (ofYear - math.floor((153 * month + 2) / 5))
+end
+-- As core/period.ts: UTC, and weeks start on Monday.
+local function periodStart(window)
+  if window == 0 then return 0 end
+  if window == 1 then return now - now % 3600000 end
+  local day = math.floor(now / dayMs)
+  if window == 3 then day = day - (day + 3) % 7 end
+  if window == 4 then day = monthStart(day) end
+  return day * dayMs
+end
+
+local function spentOf(key, window)
+  for i = 1, #key.windows, 3 do
+    if key.windows[i] == window then
+      return periodStart(window) > key.windows[i + 1] and 0 or key.windows[i + 2]
+    end
+  end
+end
+
+-- Where the first budget stands that more would break: a budget is a window and a limit.
+local function brokenBudget(key, budgets, more)
+  for i = 1, #budgets, 2 do
+    local spent = spentOf(key, budgets[i])
+    must(spent, 'a budget has a counter')
+    if spent + key.held + more > budgets[i + 1] then return i end
+  end
+end
+
+-- A counter stands still at the most that is exact: every limit is below it.
+local function spend(key, charge)
+  if charge == 0 then return end
+  for i = 1, #key.windows, 3 do
+    local period = periodStart(key.windows[i])
+    if period > key.windows[i + 1] then key.windows[i + 1], key.windows[i + 2] = period, 0 end
+    key.windows[i + 2] = math.min(most, key.windows[i + 2] + charge)
+  end
+end
+
+local minuteMs = 60000
+local function refilled(key, limit)
+  if not key.left then return limit * minuteMs end
+  local elapsed = math.min(minuteMs, math.max(0, now - key.at))
+  return math.min(limit * minuteMs, key.left + elapsed * limit)
+end
+local function requestsOf(key, limit)
+  local left = refilled(key, limit)
+  local function wait(amount)
+    if limit == 0 then return minuteMs end
+    return math.ceil(math.max(0, amount - left) / limit)
+  end
+  return math.floor(left / minuteMs), wait(limit * minuteMs), wait(minuteMs)
+end
+
+-- Writes records; names and values take turns. Keys that count nothing in flight may go when nobody uses them.
+local function save(writes, idle)
+  redis.call('MSET', unpack(writes))
+  for i = 1, #idle do redis.call('PEXPIRE', idle[i], ${idleKeyMs}) end
+end
+local function addKey(writes, idle, name, key)
+  writes[#writes + 1], writes[#writes + 2] = name, packKey(key)
+  if key.inFlight == 0 then idle[#idle + 1] = name end
+end
+`
+
+/**
+ * A hold: what scripts compute on, packed; its facts, labels and record are text that they never read. Of the record
+ * they know what it took in money, and the last of its parts that is money: charged is 0 without parts, 1 where there
+ * is such a part, 2 where all of them are tokens.
+ */
+export const holdRules = `
+local function packHold(hold)
+  must(hold.estimate >= 0 and hold.estimate <= most, 'an amount is exact')
+  return table.concat({
+    struct.pack('>c1BddddBHHBddBddd', hold.state, hold.recovered and 1 or 0, epoch, hold.account, hold.due, hold.estimate,
+      #hold.keys, #hold.parts, #hold.budgets, hold.started, hold.input, hold.output,
+      hold.charged, hold.took, hold.lastPurse, hold.lastLease),
+    packed(hold.keys), packed(hold.parts), packed(hold.budgets),
+    struct.pack('>I4c0I4c0I4c0', #hold.labels, hold.labels, #hold.facts, hold.facts, #hold.record, hold.record),
+  })
+end
+
+local function readHold(value, any)
+  if not value then return nil end
+  local hold, recovered, standing, keys, parts, budgets, at = {}
+  hold.state, recovered, standing, hold.account, hold.due, hold.estimate, keys, parts, budgets, hold.started, hold.input,
+    hold.output, hold.charged, hold.took, hold.lastPurse, hold.lastLease, at = struct.unpack('>c1BddddBHHBddBddd', value)
+  hold.isOld = standing ~= epoch
+  if hold.isOld and not any then return nil end
+  hold.recovered = recovered == 1
+  hold.keys, at = unpacked(value, keys, at)
+  hold.parts, at = unpacked(value, parts, at)
+  hold.budgets, at = unpacked(value, budgets, at)
+  hold.labels, hold.facts, hold.record = struct.unpack('>I4c0I4c0I4c0', value, at)
+  return hold
+end
+
+local function metered() return {started = number(), input = number(), output = number(), labels = text()} end
+-- What is metered never shrinks; an older checkpoint that comes late does not bring back an older vendor.
+local function further(hold, seen)
+  if seen.output >= hold.output then hold.output, hold.labels = seen.output, seen.labels end
+  hold.input = math.max(hold.input, seen.input)
+  hold.started = math.max(hold.started, seen.started)
+end
+local function setDue(id, due) redis.call('ZADD', KEYS[2], string.format('%.0f', due), id) end
+`
+
+/** The end of a hold: its account and its keys afterwards. */
+export const endRules = `
+local function readKeys(hold)
+  local names = {}
+  for i = 1, #hold.keys do names[i] = keyName(hold.keys[i]) end
+  if #names == 0 then return names, {} end
+  return names, redis.call('MGET', unpack(names))
+end
+
+-- Counts a charge at an account and at keys. A live hold gives back what it set aside; of any other, what is not
+-- loaded is rebuilt from the books when it is.
+local function charge(hold, aside, paid, total, writes, idle)
+  local isLive = aside ~= nil
+  local account = readAccount(values[3])
+  must(account or not isLive, 'the account of a live hold is loaded')
+  if account then
+    payOut(account, aside or {}, paid)
+    writes[#writes + 1], writes[#writes + 2] = KEYS[3], packAccount(account)
+  end
+  local names, found = readKeys(hold)
+  for i = 1, #names do
+    local key = readKey(found[i])
+    must(key or not isLive, 'the keys of a live hold are loaded')
+    if key then
+      if isLive then
+        must(key.inFlight > 0, 'a hold that ends was in flight')
+        must(hold.estimate <= key.held, 'a key holds the estimates of its holds')
+        key.inFlight, key.held = key.inFlight - 1, key.held - hold.estimate
+      end
+      spend(key, total)
+      addKey(writes, idle, names[i], key)
+    end
+  end
+end
+`

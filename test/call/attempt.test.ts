@@ -1,0 +1,121 @@
+import { describe, expect, test } from 'vitest'
+import { attemptTargets, type AttemptOptions, CallerGone, NoAnswer } from '../../src/call/attempt.ts'
+import type { Model } from '../../src/core/catalog.ts'
+import { chat } from '../../src/fronts/chat.ts'
+import { systemClock } from '../../src/platform/clock.ts'
+import type { Platform, Receiver, Send } from '../../src/ports.ts'
+
+const limits = { connectMs: 1_000, firstByteMs: 1_000, idleMs: 1_000, totalMs: 1_000 }
+const targets = ['one', 'two'].map((vendor) => ({ vendor, model: 'vendor-model' }))
+const raw = new TextEncoder().encode('{"model":"m","messages":[{"role":"user","content":"hi"}]}')
+const call = chat.read(raw, { id: 'id', startedAtMs: 0, header: () => undefined })
+
+/** What the attempts need of a platform: two vendors behind a `send` that the test plays. */
+function platformWith(send: Send): Platform {
+  const vendors = new Map(
+    targets.map(({ vendor }) => [
+      vendor,
+      { id: vendor, adapter: 'openai', baseUrl: `http://${vendor}.test`, apiKeys: ['key'], limits },
+    ]),
+  )
+  const settings = { answerLimit: 1_000_000 }
+  return {
+    clock: systemClock,
+    log: () => {},
+    send,
+    settings,
+    catalog: () => ({ vendors, models: new Map() }),
+  } as unknown as Platform
+}
+
+/** Vendors that answer in turn, each as its function says; and the hosts that were called. */
+function vendors(...answers: readonly ((receiver: Receiver) => void)[]): {
+  readonly send: Send
+  readonly called: string[]
+} {
+  const called: string[] = []
+  const send: Send = (request, receiver) => {
+    const answer = answers[called.length]
+    called.push(new URL(request.url).host)
+    queueMicrotask(() => answer?.(receiver))
+    return { pause() {}, resume() {}, abort() {} }
+  }
+  return { send, called }
+}
+
+const bytes = (status: number, text: string) => (receiver: Receiver) => {
+  receiver.head({ status, headers: { 'content-type': 'application/json' } })
+  receiver.data(new TextEncoder().encode(text))
+  receiver.end()
+}
+const answer = '{"choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}'
+
+const attempt = (send: Send, caller: Partial<Pick<AttemptOptions, 'isGone' | 'onGone'>> = {}) =>
+  attemptTargets(platformWith(send), {
+    call,
+    model: {} as Model,
+    targets,
+    stream: false,
+    onGone: () => {},
+    isGone: () => false,
+    ...caller,
+  })
+
+async function failure(work: Promise<unknown>): Promise<unknown> {
+  return work.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+}
+
+describe('a caller', () => {
+  test('who left before the first try calls no vendor', async () => {
+    const { send, called } = vendors(bytes(200, answer))
+    const error = await failure(attempt(send, { isGone: () => true }))
+    expect(error).toBeInstanceOf(CallerGone)
+    expect([(error as CallerGone).attempts, (error as CallerGone).begun, called]).toEqual([[], false, []])
+  })
+
+  test('who leaves during a try ends it, and no other target is called', async () => {
+    let leave = (): void => {}
+    let isGone = false
+    const { send, called } = vendors(() => {
+      isGone = true
+      leave()
+    })
+    const error = await failure(attempt(send, { isGone: () => isGone, onGone: (run) => (leave = run) }))
+    expect(error).toBeInstanceOf(CallerGone)
+    expect([(error as CallerGone).attempts.length, (error as CallerGone).begun, called]).toEqual([
+      1,
+      false,
+      ['one.test'],
+    ])
+  })
+})
+
+describe('a body with a good status', () => {
+  test.each([
+    ['an error', '{"error":{"message":"Overloaded.","type":"server_error"}}'],
+    ['null', 'null'],
+    ['a page of HTML', '<html></html>'],
+    ['nothing', ''],
+    ['JSON that is no answer', '{"ok":true}'],
+  ])('that holds %s fails the try, and the next target is called', async (_, text) => {
+    const { send, called } = vendors(bytes(200, text), bytes(200, answer))
+    const { target, attempts } = await attempt(send)
+    expect(called).toEqual(['one.test', 'two.test'])
+    expect(target).toEqual(targets[1])
+    expect(attempts.map(({ vendor, status, error }) => [vendor, status, error])).toEqual([
+      ['one', 200, 'vendor_error'],
+      ['two', 200, undefined],
+    ])
+  })
+})
+
+test("a fault of the caller's own request ends the search", async () => {
+  const { send, called } = vendors(bytes(400, '{"error":{"message":"No."}}'), bytes(200, answer))
+  const error = await failure(attempt(send))
+  expect(error).toBeInstanceOf(NoAnswer)
+  expect((error as NoAnswer).error.code).toBe('vendor_refused')
+  expect(called).toEqual(['one.test'])
+})

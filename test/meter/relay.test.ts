@@ -1,0 +1,121 @@
+import { describe, expect, test } from 'vitest'
+import { relay, type Cover, type RelayEnding, type RelayStep, type Source } from '../../src/meter/relay.ts'
+import { systemClock } from '../../src/platform/clock.ts'
+import type { Tokenizer } from '../../src/ports.ts'
+
+const encoder = new TextEncoder()
+
+function said(text: string): RelayStep {
+  return { event: { name: '', data: encoder.encode(JSON.stringify(text)) }, piece: { text, content: true } }
+}
+const finish: RelayStep = {
+  event: { name: '', data: encoder.encode('"stop"') },
+  piece: { finish: 'stop', content: true, whole: true },
+}
+const last: RelayStep = { event: { name: '', data: encoder.encode('[DONE]') }, piece: { whole: true, last: true } }
+
+/** Counts one token a word, which is far below the estimate. */
+const tokenizer: Tokenizer = {
+  name: 'words',
+  count: (text) => Promise.resolve(text.split(' ').filter((word) => word !== '').length),
+  close: () => Promise.resolve(),
+}
+
+/** Money for so many tokens; what more is asked for is granted up to `most`. */
+function coverOf(room: number, most: number): Cover & { readonly asked: number } {
+  let covered = room
+  let asked = 0
+  return {
+    started: false,
+    covers: (tokens) => tokens <= covered,
+    grow(tokens) {
+      asked += 1
+      if (tokens <= most) covered = tokens
+      return Promise.resolve(tokens <= covered)
+    },
+    get asked() {
+      return asked
+    },
+  }
+}
+
+interface Relayed {
+  readonly written: readonly string[]
+  readonly ending: RelayEnding
+  readonly told: string
+}
+
+/** Relays to a caller who reads at once. */
+async function relayed(source: Source, cover: Cover): Promise<Relayed> {
+  const written: string[] = []
+  let told = ''
+  let ending: RelayEnding | undefined
+  const { done, start } = relay({
+    source,
+    cover,
+    tokenizer,
+    clock: systemClock,
+    wantsUsage: false,
+    stallMs: 60_000,
+    clientAbort: 'cancel',
+    settle(how) {
+      ending = how
+      return Promise.resolve(0n)
+    },
+    outlet: {
+      live: true,
+      write(steps) {
+        written.push(...steps.flatMap(({ piece }) => piece.text ?? []))
+        return true
+      },
+      close: () => (told = 'close'),
+      fail: () => (told = 'fail'),
+      cut: () => (told = 'cut'),
+      destroy: () => (told = 'destroy'),
+    },
+  })
+  start()
+  await done
+  if (!ending) throw new Error('nothing was settled')
+  return { written, ending, told }
+}
+
+/** Gives `steps` at once, and its end as soon as it is resumed, from within that very call. */
+function endsOnResume(steps: readonly RelayStep[]): Source {
+  let end = (): void => {}
+  return {
+    attach(listener) {
+      end = () => listener.end()
+      listener.steps(steps)
+    },
+    pause() {},
+    resume: () => end(),
+    abort() {},
+  }
+}
+
+describe('a hold that has to grow', () => {
+  test('loses nothing of a vendor that closes meanwhile', async () => {
+    const words = ['one ', 'two ', 'three ', 'four ']
+    const { written, ending, told } = await relayed(endsOnResume([...words.map(said), finish, last]), coverOf(2, 1_000))
+    expect([written, ending.outcome, told]).toEqual([words, 'complete', 'close'])
+  })
+
+  test('says that the vendor broke off only after all that it gave', async () => {
+    const words = ['one ', 'two ', 'three ', 'four ']
+    const { written, ending, told } = await relayed(endsOnResume(words.map(said)), coverOf(2, 1_000))
+    expect([written, ending.outcome, told]).toEqual([words, 'incomplete', 'fail'])
+  })
+
+  test('that cannot, is used up by exact count before the stream is cut', async () => {
+    const words = Array.from({ length: 60 }, (_, at) => `word${at} `)
+    const cover = coverOf(40, 40)
+    const { written, ending, told } = await relayed(endsOnResume(words.map(said)), cover)
+    const counted = await ending.counted()
+    expect([ending.outcome, told, counted]).toEqual(['cut', 'cut', written.length])
+    // The next word may have up to three tokens by its estimate.
+    expect(counted).toBeGreaterThan(40 - 3)
+    expect(counted).toBeLessThanOrEqual(40)
+    expect(cover.asked).toBeLessThan(words.length)
+  })
+})

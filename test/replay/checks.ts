@@ -1,0 +1,227 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Json, JsonObject } from '../../src/core/call.ts'
+import type { Receipt } from '../../src/ports.ts'
+import { vendorKey } from './gateway.ts'
+import type { Entry, Expected, Metering } from './manifest.ts'
+import { priceOf, tokensOf, type Tokens } from './price.ts'
+import { sha256, type Reading } from './reader.ts'
+import type { ReceivedRequest } from './recorded-vendor.ts'
+
+/** Each check answers with what differs, a phrase for each difference; nothing where all is as it should be. */
+
+const shownChars = 120
+
+/** One difference, for people. */
+function differs(what: string, actual: unknown, wanted: unknown): string {
+  return `${what} is ${shown(actual)}, expected ${shown(wanted)}`
+}
+
+function shown(value: unknown): string {
+  const text =
+    JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? inner.toString() : inner)) ?? 'absent'
+  return text.length > shownChars ? `${text.slice(0, shownChars)}…` : text
+}
+
+/** Compares each member of `wanted` with that of `actual`. */
+function compare<T extends object>(
+  what: string,
+  actual: T,
+  wanted: { readonly [Name in keyof T]?: unknown },
+): string[] {
+  return Object.entries(wanted).flatMap(([name, value]) => {
+    const found = (actual as Readonly<Record<string, unknown>>)[name]
+    return isDeepStrictEqual(found, value) ? [] : [differs(`${what}${name}`, found, value)]
+  })
+}
+
+/** Fields of a request that are the gateway's own or that it sets itself. */
+const ownFields = [
+  'stream',
+  'stream_options',
+  'models',
+  'provider',
+  'routing',
+  'session_id',
+  'cache',
+  'tags',
+  'sandbox',
+]
+
+function plain(body: JsonObject): JsonObject {
+  return Object.fromEntries(Object.entries(body).filter(([name]) => !ownFields.includes(name)))
+}
+
+/** One request reached the vendor, with our key and all that the caller said, for the vendor's own model. */
+export function checkSent(requests: readonly ReceivedRequest[], asked: JsonObject, model: string): string[] {
+  const [sent, ...more] = requests
+  if (!sent || more.length > 0) return [`the vendor was called ${requests.length} times`]
+  const { body, path, authorization } = sent
+  return [
+    ...(path === '/v1/chat/completions' ? [] : [`the vendor was called at ${path}`]),
+    ...(authorization === `Bearer ${vendorKey}` ? [] : ['the vendor was not given our key']),
+    ...(isDeepStrictEqual(plain(body), { ...plain(asked), model })
+      ? []
+      : ['the vendor was not asked for what the caller asked for']),
+  ]
+}
+
+/** What a manifest says of an answer, against what was read of it. Characters are code points. */
+export function checkExpected(expected: Expected, reading: Reading): string[] {
+  const { tool_calls: calls = [], choices = 1, ...rest } = expected
+  // A text that the manifest does not speak of may be there; one that it knows of may not be longer.
+  const reasoning = rest.text_chars !== undefined && rest.reasoning_chars === undefined ? { reasoning_chars: 0 } : {}
+  const facts = {
+    text_chars: Array.from(reading.text).length,
+    text_sha256: sha256(reading.text),
+    text: reading.text,
+    reasoning_chars: Array.from(reading.reasoning).length,
+    reasoning_sha256: sha256(reading.reasoning),
+    finish: reading.finish,
+    choices: reading.choices,
+  }
+  const read = reading.toolCalls.map((call, at) => ({
+    ...call,
+    id: calls[at]?.id === undefined ? undefined : (call.id ?? null),
+  }))
+  const wanted = calls.map(({ id, name, arguments: given }) => ({ id, name, arguments: given }))
+  return [
+    ...compare('', facts, { ...reasoning, ...rest, choices }),
+    ...(isDeepStrictEqual(read, wanted) ? [] : [differs('tool_calls', read, wanted)]),
+  ]
+}
+
+/** Two answers that must say the same although one is a stream, or went through the gateway. */
+export function checkSame(reading: Reading, original: Reading): string[] {
+  const { text, reasoning, toolCalls, finish, choices } = original
+  return compare('', reading, { text, reasoning, toolCalls, finish, choices })
+}
+
+/** The vendor's objects reach the caller as they were but for the model's name, the usage and a null error. */
+export function checkUntouched(reading: Reading, original: Reading): string[] {
+  const passed = ({ model: _, usage: __, error: ___, ...rest }: JsonObject): JsonObject => rest
+  const hasChoices = ({ choices }: JsonObject): boolean => Array.isArray(choices) && choices.length > 0
+  const got = reading.events.filter(hasChoices).map(passed)
+  const sent = original.events.filter(hasChoices).map(passed)
+  const at = sent.findIndex((event, index) => !isDeepStrictEqual(event, got[index]))
+  if (at >= 0) return [differs(`event ${at}`, got[at], sent[at])]
+  return got.length === sent.length ? [] : [differs('number of events', got.length, sent.length)]
+}
+
+/** Usage is the vendor's with its cost where it was asked for, and nowhere else. */
+export function checkUsage(reading: Reading, original: Reading, cost: number | undefined): string[] {
+  if (cost === undefined) {
+    const told = reading.events.filter(({ usage }) => usage !== undefined).length
+    return told === 0 ? [] : [differs('events with usage that was not asked for', told, 0)]
+  }
+  const wanted: Json | undefined = original.usage && { ...original.usage, cost }
+  return isDeepStrictEqual(reading.usage, wanted) ? [] : [differs('usage', reading.usage, wanted)]
+}
+
+export function checkModel(reading: Reading, model: string): string[] {
+  return reading.models.every((named) => named === model) ? [] : [differs('model', reading.models, [model])]
+}
+
+/** What a receipt must say of every call of one entry, and what it must cost. */
+export interface Due {
+  readonly outcome: string
+  readonly source: string
+  /** Undefined where the gateway's own count stands, which no manifest knows. */
+  readonly tokens: Tokens | undefined
+  readonly model: string
+  /** Not compared where absent: of a stream that broke, the books may or may not know one. */
+  readonly finish?: string | undefined
+}
+
+/** What is due for an answer that is whole. */
+export function dueFor(
+  model: string,
+  metering: Metering | undefined,
+  { usage, finish }: { usage: Entry['usage']; finish: string | undefined },
+): Due {
+  const tokens = metering && tokensOf(metering, usage)
+  return { outcome: 'complete', source: tokens ? 'vendor' : 'counted', tokens, model, finish }
+}
+
+export function tokensIn({ counts }: Receipt): Tokens {
+  return {
+    input: counts.input ?? 0,
+    cached_input: counts.cached_input ?? 0,
+    cache_write_5m: counts.cache_write_5m ?? 0,
+    output: counts.output ?? 0,
+    reasoning: counts.reasoning ?? 0,
+    audio_input: counts.audio_input ?? 0,
+    audio_output: counts.audio_output ?? 0,
+  }
+}
+
+/** The books against the manifest: outcome, source, each count, and the charge by prices computed here. */
+export function checkReceipt(receipt: Receipt, { tokens, ...facts }: Due): string[] {
+  const counted = tokensIn(receipt)
+  return [
+    ...compare('receipt ', receipt, facts),
+    ...compare('metered ', counted, tokens ?? {}),
+    ...compare('receipt ', receipt, { charge: priceOf(tokens ?? counted), priced: priceOf(tokens ?? counted) }),
+  ]
+}
+
+/** A local count covers the prompt always and the answer where there is one. */
+export function checkCounted(receipt: Receipt, { text, reasoning, toolCalls }: Reading): string[] {
+  const { input, output } = tokensIn(receipt)
+  const hasAnswer = text !== '' || reasoning !== '' || toolCalls.length > 0
+  return [
+    ...(input > 0 ? [] : ['the prompt was counted as nothing']),
+    ...(output > 0 === hasAnswer ? [] : [differs('counted output', output, hasAnswer ? 'more than 0' : 0)]),
+    ...(receipt.tokenizer === undefined ? ['the receipt names no tokenizer'] : []),
+  ]
+}
+
+/** Words for an account of ours that the vendor will not serve, whatever status they come with. */
+const accountWords = /insufficient_quota|billing|arrear|overdue|invalid_?api_?key|account_deactivated|accessdenied/i
+const modelWords = /model.{0,3}not.{0,3}(found|exist|open)|invalidendpoint/i
+
+/** The status that a caller gets for a vendor's error: his own faults as they are, ours as ours, the vendor's as 502. */
+export function statusFor(status: number, body: string): number {
+  const code = errorCodes(body)
+  if (status >= 500 || status === 408 || status === 409) return 502
+  if (status === 401 || status === 402 || status === 403 || accountWords.test(code)) return 503
+  if (status === 404 || modelWords.test(code)) return 503
+  return status
+}
+
+function errorCodes(body: string): string {
+  const { code, type } = errorIn(body) ?? {}
+  return `${String(code ?? '')} ${String(type ?? '')}`
+}
+
+function errorIn(body: string): JsonObject | undefined {
+  try {
+    const value = JSON.parse(body) as { readonly error?: JsonObject }
+    return value.error ?? (value as JsonObject)
+  } catch {
+    return undefined // A proxy's error page is no JSON: the status alone decides.
+  }
+}
+
+export interface Refusal {
+  readonly status: number
+  readonly text: string
+  readonly retryAfter: string | undefined
+}
+
+/** The envelope of a refusal, and that nothing about our own account at the vendor is told. */
+export function checkRefusal(answer: Refusal, wanted: number, vendorBody: string): string[] {
+  const error = errorIn(answer.text)
+  const { message, type } = error ?? {}
+  const isEnvelope =
+    typeof message === 'string' && message !== '' && typeof type === 'string' && error?.['code'] !== undefined
+  const vendorMessage = errorIn(vendorBody)?.['message']
+  const isLeaked = wanted === 503 && typeof vendorMessage === 'string' && answer.text.includes(vendorMessage)
+  return [
+    ...(answer.status === wanted ? [] : [differs('status', answer.status, wanted)]),
+    ...(isEnvelope ? [] : [differs('error', answer.text, 'an error with message, type and code')]),
+    ...(isLeaked ? ['what the vendor says of our account is told to the caller'] : []),
+    ...(wanted === 429 && !/^[1-9]\d*$/.test(answer.retryAfter ?? '')
+      ? [differs('retry-after', answer.retryAfter, 'seconds')]
+      : []),
+  ]
+}
