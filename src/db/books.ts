@@ -4,6 +4,7 @@ import { GatewayError } from '../core/errors.ts'
 import { printMoney, type Nanos } from '../core/money.ts'
 import { microTokens } from '../core/tokens.ts'
 import type { AccountRow, Books, Flushed, KeyRow, Lease, LeaseRequest } from '../ports.ts'
+import { openAdjustments, type AdjustmentBooks } from './adjustments.ts'
 import { checks } from './checks.ts'
 import type { Database, Row } from './database.ts'
 import { openGrants, type GrantBooks } from './grants.ts'
@@ -71,7 +72,7 @@ export interface Violation {
 }
 
 /** The books with what only the control plane and the jobs do. */
-export interface DurableBooks extends Books, GrantBooks {
+export interface DurableBooks extends Books, GrantBooks, AdjustmentBooks {
   createAccount(wanted: NewAccount): Promise<AccountRow>
   /** Credits a payment once; `applied` is false when it was there. GatewayError `not_found`, `conflict`, `invalid_value`. */
   recharge(payment: Recharge): Promise<{ readonly applied: boolean }>
@@ -88,6 +89,7 @@ export function openBooks(database: Database, { leaseTarget, now }: BooksOptions
   return {
     findKey: (hash) => findKey(database, hash),
     ...openGrants(database, now),
+    ...openAdjustments(database),
     async spent(keyId, _window: BudgetWindow, sinceMs) {
       const [row] = await database.query<{ spent: bigint }>(statements.spent, [keyId, new Date(sinceMs)])
       return row?.spent ?? 0n

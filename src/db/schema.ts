@@ -52,6 +52,7 @@ const ledgerKinds = [
   'clearing',
   'promo_expense',
   'breakage',
+  'writeoff',
   'units_issued',
   'units_consumed',
 ] as const
@@ -460,7 +461,9 @@ export const attempt = pgTable(
 /** One entry of the books. `ref` makes an entry from outside (a recharge) happen once. */
 export const journal = pgTable('journal', {
   batchId: serial('batch_id').primaryKey(),
-  kind: text('kind', { enum: ['usage', 'late', 'recharge', 'grant', 'package', 'expire', 'void'] }).notNull(),
+  kind: text('kind', {
+    enum: ['usage', 'late', 'recharge', 'grant', 'package', 'expire', 'void', 'refund', 'adjustment'],
+  }).notNull(),
   memo: text('memo'),
   ref: text('ref').unique(),
   at: moment('at').notNull().defaultNow(),

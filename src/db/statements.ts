@@ -18,7 +18,7 @@ const attemptRows = `jsonb_to_recordset($2::jsonb) AS t (
   day date, id uuid, n smallint, vendor text, model text, status int, error text, started_at timestamptz,
   ended_at timestamptz, cost bigint, cost_currency text, reported_cost bigint)`
 
-const usageColumns = `day, id, seq, batch_id, kind, account_id, key_id, outcome, model, vendor, vendor_model,
+export const usageColumns = `day, id, seq, batch_id, kind, account_id, key_id, outcome, model, vendor, vendor_model,
   served_model, service_tier, length_tier, price_set_id, counts, input_tokens, output_tokens, source, tokenizer, anomalies, priced, charge,
   currency, lease, purse, amount, stream, started_at, ended_at, first_byte_ms, finish, error, client_request_id`
 
@@ -28,18 +28,21 @@ const keepPriceSets = `sets AS (
   FROM jsonb_to_recordset($3::jsonb) AS s (id text, currency text, nanos jsonb, rates jsonb, conversion jsonb, discount_ppm int)
   ORDER BY id ON CONFLICT (id) DO NOTHING)`
 
-/**
- * Everything that follows from `fresh`, the rows that are really new: a resent batch has none and changes nothing.
- * Money goes from its purse to revenue. Tokens go from their package to those consumed, and of what the package was
- * sold for as much becomes revenue as they are worth, rounded down: never more than the price.
- */
-const post = (kind: 'usage' | 'late') => `
-tried AS (
+/** The tries of fresh rows. */
+const keepAttempts = `tried AS (
   INSERT INTO attempt (day, id, n, vendor, model, status, error, started_at, ended_at, cost, cost_currency, reported_cost)
   SELECT t.day, t.id, t.n, t.vendor, t.model, t.status, t.error, t.started_at, t.ended_at, t.cost, t.cost_currency, t.reported_cost
   FROM ${attemptRows} JOIN fresh f ON f.day = t.day AND f.id = t.id
   ORDER BY t.day, t.id, t.n ON CONFLICT (day, id, n) DO NOTHING
-  RETURNING day, id, vendor, cost, cost_currency),
+  RETURNING day, id, vendor, cost, cost_currency)`
+
+/**
+ * Everything that follows from `fresh`, the rows that are really new, and from `tried`: a resent batch has none and
+ * changes nothing. `entry` names the batch in the journal.
+ * Money goes from its purse to revenue. Tokens go from their package to those consumed, and of what the package was
+ * sold for as much becomes revenue as they are worth, rounded down: never more than the price.
+ */
+export const consequences = (entry: string) => `
 parts AS (
   SELECT f.batch_id, coalesce(l.asset, f.currency) AS asset, l.kind, l.ref, p.lease, p.purse, p.amount
   FROM fresh f CROSS JOIN unnest(f.lease, f.purse, f.amount) AS p (lease, purse, amount)
@@ -64,7 +67,7 @@ lines AS (
   SELECT r.batch_id, h.id, r.asset, sum(r.amount), 0, count(*)::int
   FROM released r JOIN ledger_account h ON h.account_id IS NULL AND h.kind = 'package_revenue' AND h.asset = r.asset AND h.ref = 0
   WHERE r.amount <> 0 GROUP BY 1, 2, 3),
-entry AS (INSERT INTO journal (batch_id, kind) SELECT DISTINCT batch_id, '${kind}' FROM lines),
+entry AS (${entry}),
 posted AS (
   INSERT INTO posting (batch_id, ledger_account_id, asset, amount, n)
   SELECT batch_id, ledger_account_id, asset, amount, n FROM lines),
@@ -82,6 +85,9 @@ hours AS (
     0, 0, 0, 0, sum(t.cost)
   FROM tried t JOIN fresh f ON f.day = t.day AND f.id = t.id
   WHERE t.cost <> 0 AND t.cost_currency IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6)`
+
+const post = (kind: 'usage' | 'late') =>
+  `${keepAttempts},${consequences(`INSERT INTO journal (batch_id, kind) SELECT DISTINCT batch_id, '${kind}' FROM lines`)}`
 
 /**
  * Stores records as seq 0. $1 usage rows, $2 attempts, $3 price sets; an id at most once.
@@ -145,10 +151,13 @@ fresh AS (
 ${post('late')}
 SELECT id, charge FROM fresh`
 
-/** What the books charge for ids, over all their rows. $1: JSON of day and id. */
+/**
+ * What the books have charged for ids, over all their rows but refunds: what was given back went to the purses, and the
+ * engine, which asks for this, must not give it once more. $1: JSON of day and id.
+ */
 export const totals = `SELECT u.id, sum(u.charge) AS total
 FROM jsonb_to_recordset($1::jsonb) AS r (day date, id uuid) JOIN usage_record u ON u.day = r.day AND u.id = r.id
-GROUP BY u.id`
+WHERE u.kind <> 4 GROUP BY u.id`
 
 /**
  * The rollup: each drains one queue by at most $1 rows and gives how many it took. Deleting makes it safe: it sees only

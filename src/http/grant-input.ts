@@ -11,7 +11,8 @@ const largest = '1000000000'
 /** 10^12 tokens in millionths fit an int8 many times over. */
 const mostMicroTokens = parseTokens('1000000000000') ?? 0n
 
-const tokensRule = 'must be a decimal string of tokens from 0.000001 to 1000000000000 with at most six decimals, such as "1000000"'
+const tokensRule =
+  'must be a decimal string of tokens from 0.000001 to 1000000000000 with at most six decimals, such as "1000000"'
 
 function readTokens(text: string): bigint | undefined {
   const micro = parseTokens(text)
@@ -66,8 +67,7 @@ export const newGrant = fields({
   const isPackage = grant.kind === 'package'
   const needed = isPackage ? (['tokens', 'price'] as const) : (['amount'] as const)
   const unfit = isPackage ? (['amount'] as const) : (['tokens', 'price'] as const)
-  for (const name of needed)
-    if (grant[name] === undefined) fault(context, name, `must be given for a ${grant.kind}`)
+  for (const name of needed) if (grant[name] === undefined) fault(context, name, `must be given for a ${grant.kind}`)
   for (const name of unfit) if (grant[name] !== undefined) fault(context, name, `is not for a ${grant.kind}`)
   if (grant.expires_at !== undefined && grant.effective_at !== undefined && grant.expires_at <= grant.effective_at)
     fault(context, 'expires_at', 'must be after effective_at')

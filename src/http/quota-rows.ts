@@ -34,7 +34,8 @@ export async function makeQuota(
   const [before] = await drizzle.select().from(quota).where(eq(quota.ref, reference))
   if (before) return { row: sameQuota(before, values, wanted.anchor === undefined), applied: false }
   const [held] = await drizzle.select({ quotas: count() }).from(quota).where(eq(quota.accountId, accountId))
-  if ((held?.quotas ?? 0) >= maxQuotas) throw new GatewayError('conflict', `An account has at most ${maxQuotas} quotas.`)
+  if ((held?.quotas ?? 0) >= maxQuotas)
+    throw new GatewayError('conflict', `An account has at most ${maxQuotas} quotas.`)
   const [row] = await drizzle.insert(quota).values(values).onConflictDoNothing({ target: quota.ref }).returning()
   if (row) return { row, applied: true }
   const [other] = await drizzle.select().from(quota).where(eq(quota.ref, reference))

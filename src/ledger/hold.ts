@@ -141,10 +141,7 @@ async function runAdmit(ledger: Ledger, admission: Admission): Promise<Extract<A
   throw billingUnavailable(new Error(`hold ${id} found no footing`))
 }
 
-async function tryAdmit(
-  { platform, spender }: Ledger,
-  admission: Admission,
-): Promise<AdmitReply> {
+async function tryAdmit({ platform, spender }: Ledger, admission: Admission): Promise<AdmitReply> {
   const { request, facts, metered, bill } = admission
   // Without its purses a call would look free.
   if (!spender.purses(request.caller.accountId)) return { code: 'load', account: true, keys: [] }
@@ -292,30 +289,45 @@ function extendOnce(state: State): Promise<boolean> {
   return state.growing
 }
 
-/** Sets the next step aside; false when it is refused. */
+/** Sets the next step aside; where the money is short of it, as much as there is. False when nothing is. */
 async function extend(state: State): Promise<boolean> {
+  let hasAsked = false
+  for (let step = state.step; step >= 1; step = Math.floor(step / 2)) {
+    let answer = await extendBy(state, step)
+    if (answer === 'funds' && !hasAsked) {
+      hasAsked = true
+      await state.ledger.spender.topUp(state.facts.accountId, billAt(state.request, state.room + step))
+      answer = await extendBy(state, step)
+    }
+    if (answer === 'ok' || answer === 'refused') return answer === 'ok'
+  }
+  return false
+}
+
+/** Sets so many more output tokens aside, or changes nothing. */
+async function extendBy(state: State, step: number): Promise<'ok' | 'funds' | 'limit' | 'refused'> {
   const { ledger, request, facts } = state
-  const { shared } = ledger.platform
-  const { accountId } = facts
-  const target = Math.min(request.mostOutputTokens, state.room + state.step)
-  const bill = billAt(request, target)
+  const bill = billAt(request, Math.min(request.mostOutputTokens, state.room + step))
   const share = uncovered(bill, state.parts)
-  if (share.unpaid === 0n) return false
+  if (share.unpaid === 0n) return 'refused'
   const needs = needsOfShare(needsFor(ledger, { request, bill }), share)
   const more = bill.money > state.estimate ? bill.money - state.estimate : 0n
-  const command = { type: 'extend', id: request.id, accountId, needs, estimate: more } as const
-  let answer = await shared.run(command)
-  if (answer.code === 'funds') {
-    await ledger.spender.topUp(accountId, bill)
-    answer = await shared.run(command)
-  }
+  const { id } = request
+  const answer = await ledger.platform.shared.run({
+    type: 'extend',
+    id,
+    accountId: facts.accountId,
+    needs,
+    estimate: more,
+  })
   if (answer.code === 'gone' || answer.code === 'fenced') state.isLost = true
-  if (answer.code !== 'ok') return false
+  if (answer.code === 'funds' || answer.code === 'limit') return answer.code
+  if (answer.code !== 'ok') return 'refused'
   state.parts = answer.parts
   state.estimate += more
   state.room = roomOf(request, answer.parts)
-  state.step = nextStep(state.step)
-  return true
+  state.step = nextStep(step)
+  return 'ok'
 }
 
 function billAt(request: HoldRequest, outputTokens: number): Bill {

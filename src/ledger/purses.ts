@@ -18,7 +18,11 @@ export interface Beyond {
  * asset sum to the bill in it exactly; of several, each but the last pays its exact share and the last one's is rounded
  * up. Throws RangeError where there is no purse for what is left.
  */
-export function splitCharge(bill: Bill, held: readonly Part[], { isCapped = false, fallback }: Beyond = {}): readonly Part[] {
+export function splitCharge(
+  bill: Bill,
+  held: readonly Part[],
+  { isCapped = false, fallback }: Beyond = {},
+): readonly Part[] {
   if (bill.money === 0n) return []
   const used: Part[] = []
   let share: Share = { unpaid: 1n, whole: 1n }

@@ -3,7 +3,11 @@ import fc from 'fast-check'
 import { isTimeZone, naturalAnchor, periodAt, type Calendar, type QuotaPeriod } from '../../src/core/calendar.ts'
 
 const at = (text: string) => Date.parse(text)
-const calendar = (period: QuotaPeriod, anchor: string, timeZone = 'UTC'): Calendar => ({ period, anchorMs: at(anchor), timeZone })
+const calendar = (period: QuotaPeriod, anchor: string, timeZone = 'UTC'): Calendar => ({
+  period,
+  anchorMs: at(anchor),
+  timeZone,
+})
 const shown = (of: Calendar, now: string) => {
   const period = periodAt(of, at(now))
   return period && [new Date(period.startMs).toISOString(), new Date(period.endMs).toISOString()]
@@ -33,7 +37,10 @@ describe('the months of a quota', () => {
 
 describe('the days and weeks of a quota', () => {
   test('begin at the time of day of the anchor', () => {
-    expect(shown(calendar('day', '2026-03-01T06:00:00Z'), '2026-03-05T05:59:59Z')).toEqual(['2026-03-04T06:00:00.000Z', '2026-03-05T06:00:00.000Z'])
+    expect(shown(calendar('day', '2026-03-01T06:00:00Z'), '2026-03-05T05:59:59Z')).toEqual([
+      '2026-03-04T06:00:00.000Z',
+      '2026-03-05T06:00:00.000Z',
+    ])
   })
 
   test('begin on the day of the week of the anchor', () => {
@@ -49,13 +56,62 @@ describe('the days and weeks of a quota', () => {
 describe('time zones', () => {
   test.each([
     // Clocks in Berlin go from 02:00 to 03:00 on 29 March 2026 and from 03:00 to 02:00 on 25 October.
-    ['a day of 23 hours', 'Europe/Berlin', '2026-01-01T00:00:00+01:00', '2026-03-29T12:00:00Z', '2026-03-28T23:00:00.000Z', '2026-03-29T22:00:00.000Z'],
-    ['a day of 25 hours', 'Europe/Berlin', '2026-01-01T00:00:00+01:00', '2026-10-25T12:00:00Z', '2026-10-24T22:00:00.000Z', '2026-10-25T23:00:00.000Z'],
-    ['a start that the clock skips', 'Europe/Berlin', '2026-01-01T02:30:00+01:00', '2026-03-29T12:00:00Z', '2026-03-29T01:30:00.000Z', '2026-03-30T00:30:00.000Z'],
-    ['a start that the clock shows twice', 'Europe/Berlin', '2026-01-01T02:30:00+01:00', '2026-10-25T12:00:00Z', '2026-10-25T00:30:00.000Z', '2026-10-26T01:30:00.000Z'],
-    ['no summer time', 'Asia/Shanghai', '2026-01-01T00:00:00+08:00', '2026-07-01T15:59:59Z', '2026-06-30T16:00:00.000Z', '2026-07-01T16:00:00.000Z'],
-    ['half an hour', 'Asia/Kolkata', '2026-01-01T00:00:00+05:30', '2026-07-01T18:30:00Z', '2026-07-01T18:30:00.000Z', '2026-07-02T18:30:00.000Z'],
-    ['a day that was left out', 'Pacific/Apia', '2011-12-01T12:00:00-10:00', '2011-12-30T22:00:00Z', '2011-12-30T22:00:00.000Z', '2011-12-31T22:00:00.000Z'],
+    [
+      'a day of 23 hours',
+      'Europe/Berlin',
+      '2026-01-01T00:00:00+01:00',
+      '2026-03-29T12:00:00Z',
+      '2026-03-28T23:00:00.000Z',
+      '2026-03-29T22:00:00.000Z',
+    ],
+    [
+      'a day of 25 hours',
+      'Europe/Berlin',
+      '2026-01-01T00:00:00+01:00',
+      '2026-10-25T12:00:00Z',
+      '2026-10-24T22:00:00.000Z',
+      '2026-10-25T23:00:00.000Z',
+    ],
+    [
+      'a start that the clock skips',
+      'Europe/Berlin',
+      '2026-01-01T02:30:00+01:00',
+      '2026-03-29T12:00:00Z',
+      '2026-03-29T01:30:00.000Z',
+      '2026-03-30T00:30:00.000Z',
+    ],
+    [
+      'a start that the clock shows twice',
+      'Europe/Berlin',
+      '2026-01-01T02:30:00+01:00',
+      '2026-10-25T12:00:00Z',
+      '2026-10-25T00:30:00.000Z',
+      '2026-10-26T01:30:00.000Z',
+    ],
+    [
+      'no summer time',
+      'Asia/Shanghai',
+      '2026-01-01T00:00:00+08:00',
+      '2026-07-01T15:59:59Z',
+      '2026-06-30T16:00:00.000Z',
+      '2026-07-01T16:00:00.000Z',
+    ],
+    [
+      'half an hour',
+      'Asia/Kolkata',
+      '2026-01-01T00:00:00+05:30',
+      '2026-07-01T18:30:00Z',
+      '2026-07-01T18:30:00.000Z',
+      '2026-07-02T18:30:00.000Z',
+    ],
+    [
+      'a day that was left out',
+      'Pacific/Apia',
+      '2011-12-01T12:00:00-10:00',
+      '2011-12-30T22:00:00Z',
+      '2011-12-30T22:00:00.000Z',
+      '2011-12-31T22:00:00.000Z',
+    ],
   ])('with %s', (_what, zone, anchor, now, start, end) => {
     expect(shown(calendar('day', anchor, zone), now)).toEqual([start, end])
   })
@@ -88,18 +144,31 @@ describe('a natural anchor', () => {
 })
 
 test('every moment from the anchor on lies in one period, and periods follow each other without a gap', () => {
-  const zones = fc.constantFrom('UTC', 'Europe/Berlin', 'America/Sao_Paulo', 'Asia/Kolkata', 'Australia/Lord_Howe', 'Pacific/Apia')
+  const zones = fc.constantFrom(
+    'UTC',
+    'Europe/Berlin',
+    'America/Sao_Paulo',
+    'Asia/Kolkata',
+    'Australia/Lord_Howe',
+    'Pacific/Apia',
+  )
   const periods = fc.constantFrom('day' as const, 'week' as const, 'month' as const)
   const moments = fc.integer({ min: at('2010-01-01T00:00:00Z') / 1000, max: at('2035-01-01T00:00:00Z') / 1000 })
-  const property = fc.property(zones, periods, moments, fc.integer({ min: 0, max: 10 ** 8 }), (timeZone, period, anchor, after) => {
-    const of: Calendar = { period, timeZone, anchorMs: anchor * 1000 }
-    const nowMs = of.anchorMs + after * 1000
-    const found = periodAt(of, nowMs)
-    if (!found) throw new Error('no period')
-    expect(found.startMs <= nowMs && nowMs < found.endMs).toBe(true)
-    expect(periodAt(of, found.startMs)).toEqual(found)
-    expect(periodAt(of, found.endMs - 1)).toEqual(found)
-    expect(periodAt(of, found.endMs)?.startMs).toBe(found.endMs)
-  })
+  const property = fc.property(
+    zones,
+    periods,
+    moments,
+    fc.integer({ min: 0, max: 10 ** 8 }),
+    (timeZone, period, anchor, after) => {
+      const of: Calendar = { period, timeZone, anchorMs: anchor * 1000 }
+      const nowMs = of.anchorMs + after * 1000
+      const found = periodAt(of, nowMs)
+      if (!found) throw new Error('no period')
+      expect(found.startMs <= nowMs && nowMs < found.endMs).toBe(true)
+      expect(periodAt(of, found.startMs)).toEqual(found)
+      expect(periodAt(of, found.endMs - 1)).toEqual(found)
+      expect(periodAt(of, found.endMs)?.startMs).toBe(found.endMs)
+    },
+  )
   fc.assert(property, { numRuns: 300 })
 })

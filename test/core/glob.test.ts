@@ -27,10 +27,18 @@ describe('patterns of model names', () => {
 
   test('are what the same regular expression says', () => {
     const piece = fc.constantFrom('a', 'b', '*', '.', 'ab')
-    const property = fc.property(fc.array(piece, { maxLength: 8 }), fc.array(fc.constantFrom('a', 'b', '.'), { maxLength: 12 }), (glob, name) => {
-      const source = glob.join('').split('*').map((part) => part.replaceAll('.', '\\.')).join('.*')
-      expect(fitsAny([glob.join('')], name.join(''))).toBe(new RegExp(`^${source}$`).test(name.join('')))
-    })
+    const property = fc.property(
+      fc.array(piece, { maxLength: 8 }),
+      fc.array(fc.constantFrom('a', 'b', '.'), { maxLength: 12 }),
+      (glob, name) => {
+        const source = glob
+          .join('')
+          .split('*')
+          .map((part) => part.replaceAll('.', '\\.'))
+          .join('.*')
+        expect(fitsAny([glob.join('')], name.join(''))).toBe(new RegExp(`^${source}$`).test(name.join('')))
+      },
+    )
     fc.assert(property, { numRuns: 1_000 })
   })
 

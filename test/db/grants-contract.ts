@@ -36,7 +36,9 @@ export function grantsContract(name: string, open: () => Promise<Database>): voi
 
     async function newAccount(currency = 'USD'): Promise<number> {
       const { id: accountId } = await books.createAccount({ name: newName('account'), currency })
-      await database.drizzle.insert(apiKey).values({ publicId: newName('key'), kind: 'master', hash: newName('hash'), accountId })
+      await database.drizzle
+        .insert(apiKey)
+        .values({ publicId: newName('key'), kind: 'master', hash: newName('hash'), accountId })
       return accountId
     }
     function grant(accountId: number, over: Partial<NewGrant> = {}) {
@@ -87,7 +89,12 @@ export function grantsContract(name: string, open: () => Promise<Database>): voi
       const purse = (await at.purses(accountId)).find((one) => one.kind === kind)
       if (!purse) throw new Error(`no ${kind}`)
       const { id: lease } = await at.lend({ purse: purse.id, spender, epoch, want: 0n })
-      const part = (amount: bigint): Part => ({ purse: purse.id, lease, amount, ...(purse.asset === 'TOK' && { asset: 'TOK' }) })
+      const part = (amount: bigint): Part => ({
+        purse: purse.id,
+        lease,
+        amount,
+        ...(purse.asset === 'TOK' && { asset: 'TOK' }),
+      })
       return { purse: purse.id, lease, spender, epoch, part }
     }
     const call = (accountId: number, parts: readonly Part[], over: Partial<UsageRecord> = {}) => {
@@ -153,8 +160,12 @@ export function grantsContract(name: string, open: () => Promise<Database>): voi
 
       test('stay as they were made', async () => {
         const { id } = await grant(await newAccount())
-        await expect(database.query('UPDATE credit_grant SET amount = 1 WHERE id = $1::bigint', [id])).rejects.toMatchObject({ code: 'TG003' })
-        await expect(database.query('DELETE FROM credit_grant WHERE id = $1::bigint', [id])).rejects.toMatchObject({ code: 'TG003' })
+        await expect(
+          database.query('UPDATE credit_grant SET amount = 1 WHERE id = $1::bigint', [id]),
+        ).rejects.toMatchObject({ code: 'TG003' })
+        await expect(database.query('DELETE FROM credit_grant WHERE id = $1::bigint', [id])).rejects.toMatchObject({
+          code: 'TG003',
+        })
       })
 
       test('are listed newest first, with what is left', async () => {
@@ -206,7 +217,10 @@ export function grantsContract(name: string, open: () => Promise<Database>): voi
           for (const { kind, priority, expires, effective } of wanted) {
             const over = { priority, expiresAtMs: expires, effectiveAtMs: effective }
             const { id } = await (kind === 'credit' ? grant(accountId, over) : sell(accountId, over))
-            made.push({ id, key: [priority, expires ?? Number.POSITIVE_INFINITY, kind === 'credit' ? 0 : 1, effective, id] })
+            made.push({
+              id,
+              key: [priority, expires ?? Number.POSITIVE_INFINITY, kind === 'credit' ? 0 : 1, effective, id],
+            })
           }
           const before = (a: readonly number[], b: readonly number[]) => {
             const at = a.findIndex((part, index) => part !== b[index])
@@ -264,13 +278,22 @@ export function grantsContract(name: string, open: () => Promise<Database>): voi
         await newQuota(accountId)
         const { part } = await lent(accountId, 'quota')
         await books.flush([call(accountId, [part(usd)])])
-        expect((await books.purses(accountId))[0]).toMatchObject({ kind: 'quota', posted: 0n, expiresAtMs: noon + dayMs })
+        expect((await books.purses(accountId))[0]).toMatchObject({
+          kind: 'quota',
+          posted: 0n,
+          expiresAtMs: noon + dayMs,
+        })
       })
 
       test('grant tokens too', async () => {
         const accountId = await newAccount()
         await newQuota(accountId, { asset: 'TOK', amount: 7n * tokens, models: ['a*'] })
-        expect((await books.purses(accountId))[0]).toMatchObject({ kind: 'quota', asset: 'TOK', posted: 7n * tokens, models: ['a*'] })
+        expect((await books.purses(accountId))[0]).toMatchObject({
+          kind: 'quota',
+          asset: 'TOK',
+          posted: 7n * tokens,
+          models: ['a*'],
+        })
       })
 
       test.each([
@@ -333,7 +356,10 @@ export function grantsContract(name: string, open: () => Promise<Database>): voi
         const moved = await difference(accountId, [['revenue'], ['package_revenue']], () => books.flush([paid, paid]))
         expect(moved).toEqual([30n, usd])
         expect(await books.flush([paid])).toEqual([{ id: paid.id, total: 30n }])
-        expect([await posted(accountId, 'package'), await posted(accountId, 'wallet')]).toEqual([500n * tokens, usd - 30n])
+        expect([await posted(accountId, 'package'), await posted(accountId, 'wallet')]).toEqual([
+          500n * tokens,
+          usd - 30n,
+        ])
         expect(await books.check()).toEqual([])
         await books.rollup()
         expect(await books.check()).toEqual([])
@@ -348,7 +374,10 @@ export function grantsContract(name: string, open: () => Promise<Database>): voi
         await books.flush([reaped])
         const settled = call(accountId, [pack.part(300n * tokens), wallet.part(9n)], { id: reaped.id })
         expect(await books.flush([settled, settled])).toEqual([{ id: reaped.id, total: 9n }])
-        expect([await posted(accountId, 'package'), await posted(accountId, 'wallet')]).toEqual([700n * tokens, usd - 9n])
+        expect([await posted(accountId, 'package'), await posted(accountId, 'wallet')]).toEqual([
+          700n * tokens,
+          usd - 9n,
+        ])
         expect(await books.check()).toEqual([])
       })
 
@@ -418,7 +447,9 @@ export function grantsContract(name: string, open: () => Promise<Database>): voi
         })
         expect(moved).toEqual([5n * usd, 2n * usd, -2n * usd, 1_000n * tokens, 0n])
         expect(kinds(await books.purses(accountId))).toEqual(['wallet'])
-        expect((await books.grants({ accountId, limit: 2 })).map(({ voidedAt, left }) => [voidedAt?.getTime(), left])).toEqual([
+        expect(
+          (await books.grants({ accountId, limit: 2 })).map(({ voidedAt, left }) => [voidedAt?.getTime(), left]),
+        ).toEqual([
           [noon, 0n],
           [noon, 0n],
         ])
@@ -455,9 +486,13 @@ export function grantsContract(name: string, open: () => Promise<Database>): voi
       const step = fc.oneof(
         fc.record({ do: fc.constant('credit' as const), days: fc.integer({ min: 1, max: 4 }) }),
         fc.record({ do: fc.constant('package' as const), days: fc.integer({ min: 1, max: 4 }) }),
-        fc.record({ do: fc.constant('call' as const), share: fc.integer({ min: 0, max: 100 }), late: fc.option(fc.integer({ min: 0, max: 100 })) }),
+        fc.record({
+          do: fc.constant('call' as const),
+          share: fc.integer({ min: 0, max: 100 }),
+          late: fc.option(fc.integer({ min: 0, max: 100 })),
+        }),
         fc.record({ do: fc.constant('time' as const), hours: fc.integer({ min: 1, max: 40 }) }),
-        fc.record({ do: fc.constantFrom('end' as const, 'rollup' as const, 'void' as const) }),
+        fc.constantFrom({ do: 'end' as const }, { do: 'rollup' as const }, { do: 'void' as const }),
       )
       const property = fc.asyncProperty(fc.array(step, { minLength: 15, maxLength: 22 }), async (steps) => {
         const accountId = await newAccount()
@@ -466,7 +501,8 @@ export function grantsContract(name: string, open: () => Promise<Database>): voi
         for (const at of steps) {
           const here = booksAt(nowMs)
           if (at.do === 'credit') await grant(accountId, { effectiveAtMs: nowMs, expiresAtMs: nowMs + at.days * dayMs })
-          else if (at.do === 'package') await sell(accountId, { effectiveAtMs: nowMs, expiresAtMs: nowMs + at.days * dayMs })
+          else if (at.do === 'package')
+            await sell(accountId, { effectiveAtMs: nowMs, expiresAtMs: nowMs + at.days * dayMs })
           else if (at.do === 'time') nowMs += at.hours * 3_600_000
           else if (at.do === 'end') await here.endGrants()
           else if (at.do === 'rollup') await here.rollup()
@@ -478,15 +514,28 @@ export function grantsContract(name: string, open: () => Promise<Database>): voi
             const parts = await Promise.all(
               purses.map(async ({ id, kind, asset, posted: amount }) => {
                 const { part } = await lent(accountId, kind, here)
-                return { ...part((amount * BigInt(at.share)) / 200n), purse: id, lease: 0, asset: asset === 'TOK' ? ('TOK' as const) : undefined }
+                return {
+                  ...part((amount * BigInt(at.share)) / 200n),
+                  purse: id,
+                  lease: 0,
+                  asset: asset === 'TOK' ? ('TOK' as const) : undefined,
+                }
               }),
             )
-            const kept = parts.filter(({ amount }) => amount > 0n).map(({ asset, ...part }) => (asset ? { ...part, asset } : part))
+            const kept = parts
+              .filter(({ amount }) => amount > 0n)
+              .map(({ asset, ...part }) => (asset ? { ...part, asset } : part))
             const first = call(accountId, kept, at.late === null ? {} : { kind: 'reap', outcome: 'reaped' })
             await here.flush([first])
             if (at.late !== null) {
               const share = BigInt(at.late)
-              await here.flush([call(accountId, kept.map((part) => ({ ...part, amount: (part.amount * share) / 100n })), { id: first.id })])
+              await here.flush([
+                call(
+                  accountId,
+                  kept.map((part) => ({ ...part, amount: (part.amount * share) / 100n })),
+                  { id: first.id },
+                ),
+              ])
             }
           }
           expect(await here.check()).toEqual([])

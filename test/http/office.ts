@@ -10,6 +10,7 @@ import { loadCatalog, provision } from '../../src/gateway/catalog.ts'
 import { openCatalog, type LiveCatalog } from '../../src/gateway/live-catalog.ts'
 import { adminAccounts } from '../../src/http/admin-accounts.ts'
 import { adminCatalog } from '../../src/http/admin-catalog.ts'
+import { adminGrants } from '../../src/http/admin-grants.ts'
 import { adminKeys } from '../../src/http/admin-keys.ts'
 import type { Crypto } from '../../src/ports.ts'
 import { openCrypto } from '../../src/platform/crypto.ts'
@@ -57,7 +58,8 @@ export async function openOffice(yaml = ''): Promise<Office> {
   const config = readConfig({ text: yaml, path: 'office.yaml', env: {} })
   await provision(database, config)
   const catalog = await openCatalog(() => loadCatalog(database, config))
-  const [books, crypto, clock] = [openBooks(database), openCrypto('a secret of this test'), handClock(noonMs)]
+  const [crypto, clock] = [openCrypto('a secret of this test'), handClock(noonMs)]
+  const books = openBooks(database, { now: () => clock.now() })
   const auth = createAuthenticator({ books, crypto, clock })
   const changes: number[] = []
   const recharges: number[] = []
@@ -79,7 +81,7 @@ export async function openOffice(yaml = ''): Promise<Office> {
     catalog: catalog.current,
     catalogChanged: () => catalog.reload(),
   }
-  for (const routes of [adminKeys, adminAccounts, adminCatalog]) app.route('/', routes(deps))
+  for (const routes of [adminKeys, adminAccounts, adminGrants, adminCatalog]) app.route('/', routes(deps))
   app.onError((caught, c) => {
     const { status, code, param, message } = GatewayError.from(caught)
     if (code === 'internal') console.error(caught)

@@ -6,7 +6,11 @@ import { coveredBy, needsOf, quoteBill, takesTokens, uncovered, type Bill } from
 import { splitCharge } from '../../src/ledger/purses.ts'
 import type { Purse } from '../../src/ports.ts'
 
-const prices = priceSet({ currency: 'USD', nanos: { input: 1_000_000_000n, output: 2_000_000_000n }, discountPpm: 1_000_000 })
+const prices = priceSet({
+  currency: 'USD',
+  nanos: { input: 1_000_000_000n, output: 2_000_000_000n },
+  discountPpm: 1_000_000,
+})
 const startedAtMs = 0
 const purse = (id: number, over: Partial<Purse> = {}): Purse => ({
   ...{ id, kind: 'wallet', asset: 'USD', models: [], expiresAtMs: undefined, posted: 0n },
@@ -15,17 +19,24 @@ const purse = (id: number, over: Partial<Purse> = {}): Purse => ({
 
 describe('a quoted bill', () => {
   test('has the price, and the tokens that a package counts', () => {
-    expect(quoteBill({ inputTokens: 100, outputTokens: 10, startedAtMs }, prices, {})).toEqual({ money: 120_000n, tokens: 110_000_000n })
+    expect(quoteBill({ inputTokens: 100, outputTokens: 10, startedAtMs }, prices, {})).toEqual({
+      money: 120_000n,
+      tokens: 110_000_000n,
+    })
   })
 
   test('counts what weighs most', () => {
     const weights = { cached_input: 2_000_000, reasoning: 5_000_000, audio_output: 9_000_000 }
     expect(quoteBill({ inputTokens: 100, outputTokens: 10, startedAtMs }, prices, weights).tokens).toBe(250_000_000n)
-    expect(quoteBill({ inputTokens: 100, outputTokens: 10, startedAtMs, audio: true }, prices, weights).tokens).toBe(290_000_000n)
+    expect(quoteBill({ inputTokens: 100, outputTokens: 10, startedAtMs, audio: true }, prices, weights).tokens).toBe(
+      290_000_000n,
+    )
   })
 
   test('has no tokens where nobody says what they weigh', () => {
-    expect(quoteBill({ inputTokens: 100, outputTokens: 10, startedAtMs }, prices, undefined)).toEqual({ money: 120_000n })
+    expect(quoteBill({ inputTokens: 100, outputTokens: 10, startedAtMs }, prices, undefined)).toEqual({
+      money: 120_000n,
+    })
   })
 
   test('has no tokens where something is priced that a package cannot count', () => {
@@ -70,21 +81,34 @@ describe('candidate purses', () => {
 describe('what parts cover', () => {
   const parts = fc
     .array(fc.record({ amount: fc.bigInt({ min: 1n, max: 10n ** 9n }), isTokens: fc.boolean() }), { maxLength: 5 })
-    .map((drawn) => drawn.map(({ amount, isTokens }, index): Part => ({ purse: index, lease: 1, amount, ...(isTokens && { asset: 'TOK' }) })))
-  const bills = fc.record({ money: fc.bigInt({ min: 1n, max: 10n ** 9n }), tokens: fc.bigInt({ min: 1n, max: 10n ** 9n }) })
+    .map((drawn) =>
+      drawn.map(({ amount, isTokens }, index): Part => ({
+        purse: index,
+        lease: 1,
+        amount,
+        ...(isTokens && { asset: 'TOK' }),
+      })),
+    )
+  const bills = fc.record({
+    money: fc.bigInt({ min: 1n, max: 10n ** 9n }),
+    tokens: fc.bigInt({ min: 1n, max: 10n ** 9n }),
+  })
 
   test('is all of a bill just where splitting it leaves no overflow', () => {
     const property = fc.property(parts, bills, (held, bill) => {
       const marker = { purse: 999, lease: 0 }
       const split = splitCharge(bill, held, { fallback: marker })
-      const overflows = split.some(({ purse: id, amount }) => id === 999 || amount > (held.find((part) => part.purse === id)?.amount ?? 0n))
+      const overflows = split.some(
+        ({ purse: id, amount }) => id === 999 || amount > (held.find((part) => part.purse === id)?.amount ?? 0n),
+      )
       expect(uncovered(bill, held).unpaid === 0n).toBe(!overflows)
     })
     fc.assert(property, { numRuns: 500 })
   })
 
   test('is the longest answer that they can pay', () => {
-    const billOf = (output: number): Bill => quoteBill({ inputTokens: 50, outputTokens: output, startedAtMs }, prices, { output: 3_000_000 })
+    const billOf = (output: number): Bill =>
+      quoteBill({ inputTokens: 50, outputTokens: output, startedAtMs }, prices, { output: 3_000_000 })
     const property = fc.property(parts, fc.integer({ min: 0, max: 100_000 }), (held, most) => {
       const covered = coveredBy(held, most, billOf)
       const isCovered = (output: number) => uncovered(billOf(output), held).unpaid === 0n

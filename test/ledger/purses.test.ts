@@ -12,12 +12,37 @@ describe('a charge', () => {
     ['of nothing has no parts', { money: 0n, tokens: 0n }, [money(1, 5n)], []],
     ['is paid by the first purse that can', { money: 5n }, [money(1, 5n), money(2, 5n)], [money(1, 5n)]],
     ['goes on to the next purse', { money: 7n }, [money(1, 5n), money(2, 5n)], [money(1, 5n), money(2, 2n)]],
-    ['above all parts overflows onto the last', { money: 12n }, [money(1, 5n), money(2, 5n)], [money(1, 5n), money(2, 7n)]],
+    [
+      'above all parts overflows onto the last',
+      { money: 12n },
+      [money(1, 5n), money(2, 5n)],
+      [money(1, 5n), money(2, 7n)],
+    ],
     ['that tokens pay costs no money', { money: 10n, tokens: 4n }, [tokens(1, 4n), money(2, 10n)], [tokens(1, 4n)]],
-    ['pays in money the share that tokens leave', { money: 10n, tokens: 4n }, [tokens(1, 1n), money(2, 10n)], [tokens(1, 1n), money(2, 8n)]],
-    ['pays in tokens the share that money leaves', { money: 10n, tokens: 4n }, [money(1, 5n), tokens(2, 4n)], [money(1, 5n), tokens(2, 2n)]],
-    ['above tokens and money overflows onto money', { money: 10n, tokens: 4n }, [money(1, 5n), tokens(2, 1n)], [money(1, 8n), tokens(2, 1n)]],
-    ['above tokens alone overflows onto the fallback', { money: 10n, tokens: 4n }, [tokens(1, 3n)], [tokens(1, 3n), { ...fallback, amount: 3n }]],
+    [
+      'pays in money the share that tokens leave',
+      { money: 10n, tokens: 4n },
+      [tokens(1, 1n), money(2, 10n)],
+      [tokens(1, 1n), money(2, 8n)],
+    ],
+    [
+      'pays in tokens the share that money leaves',
+      { money: 10n, tokens: 4n },
+      [money(1, 5n), tokens(2, 4n)],
+      [money(1, 5n), tokens(2, 2n)],
+    ],
+    [
+      'above tokens and money overflows onto money',
+      { money: 10n, tokens: 4n },
+      [money(1, 5n), tokens(2, 1n)],
+      [money(1, 8n), tokens(2, 1n)],
+    ],
+    [
+      'above tokens alone overflows onto the fallback',
+      { money: 10n, tokens: 4n },
+      [tokens(1, 3n)],
+      [tokens(1, 3n), { ...fallback, amount: 3n }],
+    ],
     ['without parts is the fallback’s', { money: 10n }, [], [{ ...fallback, amount: 10n }]],
     ['that tokens cannot pay passes them over', { money: 10n }, [tokens(1, 4n), money(2, 10n)], [money(2, 10n)]],
     ['of zero money takes no tokens either', { money: 0n, tokens: 4n }, [tokens(1, 4n)], []],
@@ -31,15 +56,22 @@ describe('a charge', () => {
   })
 
   test('needs a purse', () => {
-    expect(() => splitCharge({ money: 1n, tokens: 2n }, [tokens(1, 1n)])).toThrow(new RangeError('a charge needs a purse'))
+    expect(() => splitCharge({ money: 1n, tokens: 2n }, [tokens(1, 1n)])).toThrow(
+      new RangeError('a charge needs a purse'),
+    )
   })
 })
 
 const amount = fc.bigInt({ min: 1n, max: 10n ** 15n })
 const heldParts = (asset: 'money' | 'both') =>
   fc
-    .array(fc.record({ amount, isTokens: asset === 'both' ? fc.boolean() : fc.constant(false) }), { minLength: 1, maxLength: 8 })
-    .map((drawn) => drawn.map((one, index) => (one.isTokens ? tokens(index + 1, one.amount) : money(index + 1, one.amount))))
+    .array(fc.record({ amount, isTokens: asset === 'both' ? fc.boolean() : fc.constant(false) }), {
+      minLength: 1,
+      maxLength: 8,
+    })
+    .map((drawn) =>
+      drawn.map((one, index) => (one.isTokens ? tokens(index + 1, one.amount) : money(index + 1, one.amount))),
+    )
 
 describe('a split', () => {
   test('of money sums to the charge exactly, in the order of the parts', () => {
@@ -63,10 +95,15 @@ describe('a split', () => {
       expect(paid >= whole).toBe(true)
       // The last part's rounding is below one unit of its own asset.
       const last = parts.at(-1)
-      const overflowed = parts.some((part) => part.asset === undefined && part.amount > (held.find(({ purse }) => purse === part.purse)?.amount ?? 0n))
+      const overflowed = parts.some(
+        (part) =>
+          part.asset === undefined && part.amount > (held.find(({ purse }) => purse === part.purse)?.amount ?? 0n),
+      )
       const unit = last?.asset === undefined || overflowed ? inTokens : total
       expect(paid - whole < unit).toBe(true)
-      for (const part of parts) if (part.asset === 'TOK') expect(part.amount <= (held.find(({ purse }) => purse === part.purse)?.amount ?? 0n)).toBe(true)
+      for (const part of parts)
+        if (part.asset === 'TOK')
+          expect(part.amount <= (held.find(({ purse }) => purse === part.purse)?.amount ?? 0n)).toBe(true)
     })
     fc.assert(property, { numRuns: 500 })
   })
@@ -122,17 +159,23 @@ describe('unwinding', () => {
   })
 
   test('in steps gives back what one step gives', () => {
-    const property = fc.property(heldParts('both'), amount, fc.bigInt({ min: 0n, max: 100n }), fc.bigInt({ min: 0n, max: 100n }), (held, total, x, y) => {
-      const parts = splitCharge({ money: total, tokens: total }, held, { fallback })
-      const all = paidBy(parts)
-      const share = (of: bigint, percent: bigint) => (of * percent) / 200n
-      const first = { money: share(all.money, x), tokens: share(all.tokens, x) }
-      const second = { money: share(all.money, y), tokens: share(all.tokens, y) }
-      const after = lessParts(parts, unwindParts(parts, first))
-      const inSteps = lessParts(after, unwindParts(after, second))
-      const atOnce = unwindParts(parts, { money: first.money + second.money, tokens: first.tokens + second.tokens })
-      expect(inSteps).toEqual(lessParts(parts, atOnce))
-    })
+    const property = fc.property(
+      heldParts('both'),
+      amount,
+      fc.bigInt({ min: 0n, max: 100n }),
+      fc.bigInt({ min: 0n, max: 100n }),
+      (held, total, x, y) => {
+        const parts = splitCharge({ money: total, tokens: total }, held, { fallback })
+        const all = paidBy(parts)
+        const share = (of: bigint, percent: bigint) => (of * percent) / 200n
+        const first = { money: share(all.money, x), tokens: share(all.tokens, x) }
+        const second = { money: share(all.money, y), tokens: share(all.tokens, y) }
+        const after = lessParts(parts, unwindParts(parts, first))
+        const inSteps = lessParts(after, unwindParts(after, second))
+        const atOnce = unwindParts(parts, { money: first.money + second.money, tokens: first.tokens + second.tokens })
+        expect(inSteps).toEqual(lessParts(parts, atOnce))
+      },
+    )
     fc.assert(property, { numRuns: 300 })
   })
 })
