@@ -10,6 +10,9 @@ import { AttemptFailed, callVendor, type Trying, type VendorAnswer } from './ven
 /** Tries of one call at most, over all its targets. */
 const attemptLimit = 4
 
+/** Why an attempt ended that was not the vendor's fault. */
+const callerLeft = 'caller_left'
+
 /** A target that answered, and every try until then. */
 export interface Answered {
   readonly answer: VendorAnswer
@@ -92,7 +95,8 @@ export async function attemptTargets(platform: Platform, options: AttemptOptions
     } catch (caught) {
       if (!(caught instanceof AttemptFailed)) throw caught
       const { error, fault } = caught.failure
-      attempts.push({ ...started, endedAtMs: platform.clock.now(), status: caught.status, error: error.code })
+      const reason = options.isGone() ? callerLeft : error.code
+      attempts.push({ ...started, endedAtMs: platform.clock.now(), status: caught.status, error: reason })
       if (options.isGone()) throw new CallerGone(attempts, trying?.begun === true)
       if (fault === 'account') platform.log('vendor_account_refused', { vendor: target.vendor, status: caught.status })
       if (fault === 'caller') throw new NoAnswer(error, attempts)

@@ -135,8 +135,19 @@ async function renewQuotas(database: Database, accountId: number, at: Date | nul
     if (!period || (row.latest && row.latest.getTime() >= period.startMs)) continue
     const start = new Date(period.startMs)
     await database.query(statements.openGrant, [
-      ...[accountId, 'quota', row.asset, row.amount, row.priority, JSON.stringify(row.models)],
-      ...[start, new Date(period.endMs), row.id, start, 0n, `quota ${row.id}`, null],
+      accountId,
+      'quota',
+      row.asset,
+      row.amount,
+      row.priority,
+      JSON.stringify(row.models),
+      start,
+      new Date(period.endMs),
+      row.id,
+      start,
+      0n,
+      `quota ${row.id}`,
+      null,
     ])
   }
 }
@@ -157,9 +168,19 @@ interface AskedRow extends Row {
 async function grant(database: Database, wanted: NewGrant, at: Date | null) {
   const { effectiveAtMs, expiresAtMs, ref } = wanted
   const parameters: Parameter[] = [
-    ...[wanted.accountId, wanted.kind, wanted.kind === 'package' ? tokenAsset : null, wanted.amount, wanted.priority],
-    ...[JSON.stringify(wanted.models), effectiveAtMs === undefined ? at : new Date(effectiveAtMs)],
-    ...[expiresAtMs === undefined ? null : new Date(expiresAtMs), null, null, wanted.price, wanted.source, ref],
+    wanted.accountId,
+    wanted.kind,
+    wanted.kind === 'package' ? tokenAsset : null,
+    wanted.amount,
+    wanted.priority,
+    JSON.stringify(wanted.models),
+    effectiveAtMs === undefined ? at : new Date(effectiveAtMs),
+    expiresAtMs === undefined ? null : new Date(expiresAtMs),
+    null,
+    null,
+    wanted.price,
+    wanted.source,
+    ref,
   ]
   const [made] = await database.query<{ id: bigint }>(statements.openGrant, parameters)
   if (made) return { id: small(made.id), applied: true }

@@ -147,7 +147,8 @@ async function judgeAbort(tokenizer: string, served: Served, ending: RelayEnding
 }
 
 function fromVendor({ usage }: RelayEnding): Usage | undefined {
-  if (!usage || Object.keys(usage.counts).length === 0) return undefined
+  // A prompt has at least one token: a count of nothing is none.
+  if (!usage || Object.values(usage.counts).every((count) => count === 0)) return undefined
   return { counts: usage.counts, source: 'vendor', anomalies: usage.anomalies }
 }
 

@@ -47,6 +47,22 @@ export const currency = z.string().regex(/^[A-Z]{3}$/, {
   error: 'must be a currency of three capital letters, such as USD',
 })
 
+/** The id of a call: a UUIDv7, in small letters whatever was sent. */
+export const callId = z
+  .string({ error: 'must be the id of a call: its x-request-id' })
+  .regex(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i, {
+    error: 'must be the id of a call: its x-request-id',
+  })
+  .toLowerCase()
+
+const momentRule = 'must be a moment with its offset, such as "2030-01-31T00:00:00Z", from 1970 to 9999'
+
+/** A moment as milliseconds since 1970. */
+export const moment = z.iso
+  .datetime({ offset: true, error: momentRule })
+  .transform((text) => Date.parse(text))
+  .refine((ms) => ms >= 0, { error: momentRule })
+
 /** The cursor of a list in the order of its rows' ids. */
 export const idCursor = z
   .string()

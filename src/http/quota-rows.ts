@@ -26,7 +26,12 @@ export async function makeQuota(
 ): Promise<{ readonly row: QuotaRow; readonly applied: boolean }> {
   const { period, priority, models, reference, time_zone: timeZone } = wanted
   const values = {
-    ...{ accountId, period, priority, models: [...models], ref: reference, timeZone },
+    accountId,
+    period,
+    timeZone,
+    priority,
+    models: [...models],
+    ref: reference,
     asset: wanted.tokens === undefined ? currency : tokenAsset,
     amount: wanted.tokens ?? wanted.amount ?? 0n,
     anchor: new Date(wanted.anchor ?? naturalAnchor(period, timeZone, nowMs)),

@@ -47,98 +47,46 @@ interface Loan {
   available?: Nanos
 }
 
+type SpenderParts = Pick<Platform, 'books' | 'shared' | 'clock'>
+
+/** Everything that a spender remembers beside the engine's records. */
+interface State {
+  readonly parts: SpenderParts
+  readonly name: string
+  readonly epoch: number
+  readonly loans: Map<number, Loan>
+  readonly asking: Map<number, Promise<void>>
+}
+
 /**
  * Opens a new epoch for this spender and gives back what was lent in earlier ones. What those still owe must be in
  * the books by then: see `recover`.
  */
-export async function openSpender(
-  platform: Pick<Platform, 'books' | 'shared' | 'clock'>,
-  name: string,
-): Promise<Spender> {
-  const { books, shared, clock } = platform
+export async function openSpender(parts: SpenderParts, name: string): Promise<Spender> {
+  const { books, clock } = parts
   const epoch = await books.openEpoch(name)
   await books.closeLeases(name)
   const loans = new Map<number, Loan>()
-  const asking = new Map<number, Promise<void>>()
-
-  async function borrow(accountId: number, want: Bill): Promise<void> {
-    // Before it is read: what changes meanwhile is read again.
-    const before = loans.get(accountId)
-    if (before) before.isStale = false
-    const purses = await books.purses(accountId)
-    const lent = []
-    for (const purse of purses) lent.push(await lentBy(purse, want))
-    await shared.run({ type: 'credit', accountId, epoch, status: 'open', purses: lent })
-    const { isStale = false, toppedUpAtMs = 0 } = loans.get(accountId) ?? {}
-    loans.delete(accountId)
-    loans.set(accountId, { purses, endsAtMs: firstEnd(purses), askedAtMs: clock.now(), toppedUpAtMs, isStale })
-    if (loans.size > accountLimit) loans.delete(loans.keys().next().value ?? accountId)
-  }
-
-  async function lentBy(purse: Purse, want: Bill) {
-    const asset = purse.asset === tokenAsset ? tokenAsset : undefined
-    const wanted = { purse: purse.id, spender: name, epoch, want: amountIn(want, asset) ?? 0n, ...(asset && { asset }) }
-    const { id: lease, lent } = await books.lend(wanted)
-    return { id: purse.id, lease, lent, ...(purse.expiresAtMs !== undefined && { expiresAtMs: purse.expiresAtMs }) }
-  }
-
-  /** One request per account at a time: those who come meanwhile share it. */
-  function ask(accountId: number, want: Bill): Promise<void> {
-    const running = asking.get(accountId)
-    if (running) return running
-    const started = borrow(accountId, want).finally(() => asking.delete(accountId))
-    asking.set(accountId, started)
-    return started
-  }
-
-  function renewal(accountId: number): Promise<void> | undefined {
-    const loan = loans.get(accountId)
-    if (!loan) return undefined
-    const now = clock.now()
-    const { isStale, askedAtMs, endsAtMs } = loan
-    const isDue = isStale || now >= endsAtMs
-    if (now - askedAtMs < (isDue ? topUpPauseMs : listMs)) return undefined
-    loan.askedAtMs = now
-    const asked = ask(accountId, nothing).catch(() => {
-      // The list that is there still holds: what has expired in it the engine refuses.
-      loan.isStale ||= isStale
-    })
-    return isDue ? asked : undefined
-  }
-
-  async function loadKey(caller: Caller, key: KeyFacts): Promise<void> {
-    const now = clock.now()
-    const windows = []
-    for (const window of new Set(key.budgets.map((budget) => budget.window))) {
-      const period = periodStart(window, now)
-      windows.push({ window, period, spent: await books.spent(key.id, window, period) })
-    }
-    await shared.run({
-      type: 'load_key',
-      accountId: caller.accountId,
-      key: { id: key.id, status: 'active', version: key.version, windows },
-    })
-  }
-
+  const state: State = { parts, name, epoch, loans, asking: new Map() }
   return {
     epoch,
     purses: (accountId) => loans.get(accountId)?.purses,
-    renewal,
+    renewal: (accountId) => renewal(state, accountId),
     seen: (accountId) => loans.get(accountId)?.available,
     saw(accountId, available) {
       const loan = loans.get(accountId)
       if (loan) loan.available = available
     },
-    loadAccount: (accountId) => ask(accountId, nothing),
+    loadAccount: (accountId) => ask(state, accountId, nothing),
     async loadKeys(caller, keyIds) {
-      for (const key of caller.chain) if (keyIds.includes(key.id)) await loadKey(caller, key)
+      for (const key of caller.chain) if (keyIds.includes(key.id)) await loadKey(parts, caller, key)
     },
     async topUp(accountId, want) {
       const loan = loans.get(accountId)
       const now = clock.now()
       if (loan && now - loan.toppedUpAtMs < topUpPauseMs) return
       if (loan) loan.toppedUpAtMs = now
-      await ask(accountId, want)
+      await ask(state, accountId, want)
     },
     changed(accountId) {
       const loan = loans.get(accountId)
@@ -148,6 +96,75 @@ export async function openSpender(
       loan.toppedUpAtMs = 0
     },
   }
+}
+
+/** One request per account at a time: those who come meanwhile share it. */
+function ask(state: State, accountId: number, want: Bill): Promise<void> {
+  const { asking } = state
+  const running = asking.get(accountId)
+  if (running) return running
+  const started = borrow(state, accountId, want).finally(() => asking.delete(accountId))
+  asking.set(accountId, started)
+  return started
+}
+
+async function borrow(state: State, accountId: number, want: Bill): Promise<void> {
+  const before = state.loans.get(accountId)
+  const wasStale = before?.isStale ?? false
+  // Before it is read: what changes meanwhile is read again.
+  if (before) before.isStale = false
+  try {
+    await readAndBorrow(state, accountId, want)
+  } catch (error) {
+    if (before) before.isStale ||= wasStale
+    throw error
+  }
+}
+
+async function readAndBorrow(state: State, accountId: number, want: Bill): Promise<void> {
+  const { parts, epoch, loans } = state
+  const purses = await parts.books.purses(accountId)
+  const lent = []
+  for (const purse of purses) lent.push(await lentBy(state, purse, want))
+  await parts.shared.run({ type: 'credit', accountId, epoch, status: 'open', purses: lent })
+  const { isStale = false, toppedUpAtMs = 0 } = loans.get(accountId) ?? {}
+  loans.delete(accountId)
+  loans.set(accountId, { purses, endsAtMs: firstEnd(purses), askedAtMs: parts.clock.now(), toppedUpAtMs, isStale })
+  if (loans.size > accountLimit) loans.delete(loans.keys().next().value ?? accountId)
+}
+
+async function lentBy({ parts, name, epoch }: State, purse: Purse, want: Bill) {
+  const asset = purse.asset === tokenAsset ? tokenAsset : undefined
+  const wanted = { purse: purse.id, spender: name, epoch, want: amountIn(want, asset) ?? 0n, ...(asset && { asset }) }
+  const { id: lease, lent } = await parts.books.lend(wanted)
+  return { id: purse.id, lease, lent, ...(purse.expiresAtMs !== undefined && { expiresAtMs: purse.expiresAtMs }) }
+}
+
+function renewal(state: State, accountId: number): Promise<void> | undefined {
+  const loan = state.loans.get(accountId)
+  if (!loan) return undefined
+  const now = state.parts.clock.now()
+  const isDue = loan.isStale || now >= loan.endsAtMs
+  if (now - loan.askedAtMs < (isDue ? topUpPauseMs : listMs)) return undefined
+  loan.askedAtMs = now
+  const asked = ask(state, accountId, nothing).catch(() => {
+    // The list that is there still holds: what has expired in it the engine refuses.
+  })
+  return isDue ? asked : undefined
+}
+
+async function loadKey({ books, shared, clock }: SpenderParts, caller: Caller, key: KeyFacts): Promise<void> {
+  const now = clock.now()
+  const windows = []
+  for (const window of new Set(key.budgets.map((budget) => budget.window))) {
+    const period = periodStart(window, now)
+    windows.push({ window, period, spent: await books.spent(key.id, window, period) })
+  }
+  await shared.run({
+    type: 'load_key',
+    accountId: caller.accountId,
+    key: { id: key.id, status: 'active', version: key.version, windows },
+  })
 }
 
 const nothing: Bill = { money: 0n, tokens: 0n }

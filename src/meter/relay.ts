@@ -276,7 +276,8 @@ function forward(state: State): void {
       state.usage = piece.usage ?? state.usage
       send(state, ready)
       state.source.abort()
-      return end(state, 'incomplete', piece.error)
+      // After a sign of the end the answer is whole, whatever the vendor still says.
+      return state.isWhole ? end(state, 'complete') : end(state, 'incomplete', piece.error)
     }
     const size = piece.text && !state.isGone ? state.text.estimateWith(piece.text) : 0
     if (size > 0 && !state.cover.covers(size)) {

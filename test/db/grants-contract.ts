@@ -43,8 +43,14 @@ export function grantsContract(name: string, open: () => Promise<Database>): voi
     }
     function grant(accountId: number, over: Partial<NewGrant> = {}) {
       const wanted: NewGrant = {
-        ...{ accountId, kind: 'credit', amount: 5n * usd, price: 0n, priority: 50, models: [] },
-        ...{ source: 'test', ref: newName('ref') },
+        accountId,
+        kind: 'credit',
+        amount: 5n * usd,
+        price: 0n,
+        priority: 50,
+        models: [],
+        source: 'test',
+        ref: newName('ref'),
         ...over,
       }
       return books.grant(wanted)
@@ -55,8 +61,14 @@ export function grantsContract(name: string, open: () => Promise<Database>): voi
       const [row] = await database.drizzle
         .insert(quota)
         .values({
-          ...{ accountId, asset: 'USD', amount: usd, period: 'day', anchor: new Date(noon - dayMs), timeZone: 'UTC' },
-          ...{ priority: 10, ref: newName('quota') },
+          accountId,
+          asset: 'USD',
+          amount: usd,
+          period: 'day',
+          anchor: new Date(noon - dayMs),
+          timeZone: 'UTC',
+          priority: 10,
+          ref: newName('quota'),
           ...over,
         })
         .returning({ id: quota.id })

@@ -10,7 +10,16 @@ import postgres from 'postgres'
 export interface RealPostgres {
   /** Makes an empty database and gives its URL. */
   create(): Promise<string>
+  /** Ends it at once, as `pg_ctl stop -m immediate` does: no connection is closed in order, nothing is written first. */
+  crash(): Promise<void>
+  /** Starts it again after a crash, on the same port and folder; resolves when it answers. */
+  restart(): Promise<void>
   stop(): Promise<void>
+}
+
+export interface PostgresSettings {
+  /** Syncs to the disk as a server in service does; without it a power cut would lose what a crash does not. */
+  readonly durable?: boolean
 }
 
 const installed = '/usr/lib/postgresql'
@@ -61,7 +70,7 @@ async function answers(url: string, server: ChildProcess): Promise<void> {
 }
 
 /** Starts PostgreSQL on a free port of this machine, in a folder that goes with it. */
-export async function startPostgres(folder: string): Promise<RealPostgres> {
+export async function startPostgres(folder: string, { durable = false }: PostgresSettings = {}): Promise<RealPostgres> {
   const user = owner()
   const home = mkdtempSync(join(tmpdir(), 'tollgate-postgres-'))
   if (user) chownSync(home, user.uid, user.gid)
@@ -76,17 +85,29 @@ export async function startPostgres(folder: string): Promise<RealPostgres> {
     `port=${port}`,
     'listen_addresses=127.0.0.1',
     `unix_socket_directories=`,
-    'fsync=off',
+    `fsync=${durable ? 'on' : 'off'}`,
     'max_connections=120',
   ]
-  const server = spawn(join(folder, 'postgres'), ['-D', 'data', ...settings.flatMap((setting) => ['-c', setting])], {
-    ...run,
-    stdio: 'ignore',
-  })
   const url = (database: string) => `postgres://postgres@127.0.0.1:${port}/${database}`
-  await answers(url('postgres'), server)
+  const start = async () => {
+    const args = ['-D', 'data', ...settings.flatMap((setting) => ['-c', setting])]
+    const started = spawn(join(folder, 'postgres'), args, { ...run, stdio: 'ignore' })
+    await answers(url('postgres'), started)
+    return started
+  }
+  let server = await start()
+  const end = async (signal: 'SIGINT' | 'SIGQUIT') => {
+    if (server.exitCode !== null || server.signalCode !== null) return
+    const ended = new Promise((resolve) => server.once('exit', resolve))
+    server.kill(signal)
+    await ended
+  }
   let databases = 0
   return {
+    crash: () => end('SIGQUIT'),
+    async restart() {
+      server = await start()
+    },
     async create() {
       const name = `books_${++databases}`
       const client = postgres(url('postgres'), { max: 1 })
@@ -95,10 +116,8 @@ export async function startPostgres(folder: string): Promise<RealPostgres> {
       return url(name)
     },
     async stop() {
-      const ended = new Promise((resolve) => server.once('exit', resolve))
       // SIGINT: break off whatever still runs and end at once, in order.
-      server.kill('SIGINT')
-      await ended
+      await end('SIGINT')
       rmSync(home, { recursive: true, force: true })
     },
   }

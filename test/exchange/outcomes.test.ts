@@ -413,7 +413,7 @@ describe('a caller who hangs up before any content', () => {
       counts: { input: await promptTokens() },
       source: 'counted',
       cost,
-      attempts: ['fake 200 vendor_error'],
+      attempts: ['fake 200 caller_left'],
       account: after(cost),
     })
   })

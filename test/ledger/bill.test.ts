@@ -13,7 +13,12 @@ const prices = priceSet({
 })
 const startedAtMs = 0
 const purse = (id: number, over: Partial<Purse> = {}): Purse => ({
-  ...{ id, kind: 'wallet', asset: 'USD', models: [], expiresAtMs: undefined, posted: 0n },
+  id,
+  kind: 'wallet',
+  asset: 'USD',
+  models: [],
+  expiresAtMs: undefined,
+  posted: 0n,
   ...over,
 })
 
