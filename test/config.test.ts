@@ -103,6 +103,19 @@ models:
     })
   })
 
+  test('has weights for packages, in millionths', () => {
+    const text = modelOf('token_weights: { output: 2.5, image: "1000000", search: 0.000001 }')
+    expect(read(text).models.get('m')?.tokenWeights).toEqual({
+      output: 2_500_000,
+      image: 1_000_000_000_000,
+      search: 1,
+    })
+  })
+
+  test.each(['0', '-1', '1000000.1', '0.0000001', 'much'])('has no weight of %s', (weight) => {
+    expect(() => read(modelOf(`token_weights: { output: ${weight} }`))).toThrow('must be a number of tokens above 0')
+  })
+
   test('is rates beside the plain price, by length, service tier, hour and region, each with the markup', () => {
     const text = modelOf(`prices:
       input: 1

@@ -86,4 +86,5 @@ export function percent(most: number) {
     .transform((value) => parts(value, most) ?? 0)
 }
 
-export const currency = text(/^[A-Z]{3}$/, 'must be a currency of three capital letters, such as USD')
+/** `TOK` is what packages count in, and no money. */
+export const currency = text(/^(?!TOK)[A-Z]{3}$/, 'must be a currency of three capital letters, such as USD')

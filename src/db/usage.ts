@@ -29,6 +29,8 @@ export interface UsageOf {
   readonly accountId?: number | undefined
   /** The public id of a key. */
   readonly key?: string | undefined
+  /** Only what was charged in it. */
+  readonly currency?: string | undefined
   /** This key and every key below it. */
   readonly below?: number | undefined
   readonly limit: number
@@ -81,6 +83,7 @@ function statementFor(of: UsageOf): { readonly sql: string; readonly parameters:
     '$3::text IS NOT NULL',
     ...(of.accountId === undefined ? [] : [`u.account_id = ${bind(of.accountId, 'bigint')}`]),
     ...(of.key === undefined ? [] : [`u.key_id IN (SELECT id FROM api_key WHERE public_id = ${bind(of.key, 'text')})`]),
+    ...(of.currency === undefined ? [] : [`u.currency = ${bind(of.currency, 'text')}`]),
     ...(of.below === undefined ? [] : [`u.key_id IN (${keyTree(bind(of.below, 'bigint'))})`]),
   ].join(' AND ')
   const chosen = of.groups.map((group) => groups[group])

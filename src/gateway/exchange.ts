@@ -159,6 +159,7 @@ async function leave(gateway: Gateway, served: Served): Promise<void> {
   await chargeEnding(gateway, served, {
     outcome: 'client_abort',
     usage: undefined,
+    isUsageFresh: false,
     counted: () => Promise.resolve(0),
     delivered: false,
     finish: undefined,

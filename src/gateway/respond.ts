@@ -33,6 +33,7 @@ export async function respond(gateway: Gateway, asking: Asking, responding: Resp
 
 const unstreamed: Omit<RelayEnding, 'outcome' | 'delivered'> = {
   usage: undefined,
+  isUsageFresh: true,
   counted: () => Promise.resolve(0),
   finish: undefined,
   servedModel: undefined,

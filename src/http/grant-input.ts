@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { isTimeZone, quotaPeriods } from '../core/calendar.ts'
 import { globLimits } from '../core/glob.ts'
 import { parseTokens } from '../core/tokens.ts'
-import { fields, idCursor, line, money, page } from './input.ts'
+import { fields, idCursor, line, moment, money, page } from './input.ts'
 
 /** What the admin API takes for grants and quotas. */
 
@@ -23,12 +23,6 @@ const tokens = z
   .string({ error: tokensRule })
   .refine((text) => readTokens(text) !== undefined, { error: tokensRule })
   .transform((text) => readTokens(text) ?? 0n)
-
-const momentRule = 'must be a moment with its offset, such as "2030-01-31T00:00:00Z", from 1970 to 9999'
-const moment = z.iso
-  .datetime({ offset: true, error: momentRule })
-  .transform((text) => Date.parse(text))
-  .refine((ms) => ms >= 0, { error: momentRule })
 
 const priorityRule = 'must be a whole number from 0 to 100; 0 pays first'
 const priority = z

@@ -42,8 +42,8 @@ export function money({ least, most }: { readonly least: string; readonly most: 
     .transform((text) => read(text) ?? 0n)
 }
 
-/** Money's kind. */
-export const currency = z.string().regex(/^[A-Z]{3}$/, {
+/** Money's kind. `TOK` is what packages count in, and no money. */
+export const currency = z.string().regex(/^(?!TOK)[A-Z]{3}$/, {
   error: 'must be a currency of three capital letters, such as USD',
 })
 

@@ -59,6 +59,8 @@ export interface Cover {
 export interface RelayEnding {
   readonly outcome: Outcome
   readonly usage: VendorUsage | undefined
+  /** No text was forwarded after the vendor told its usage. */
+  readonly isUsageFresh: boolean
   /** Tokens of what was forwarded, by our own count. */
   counted(): Promise<number>
   readonly delivered: boolean
@@ -113,7 +115,7 @@ interface State extends RelayOptions {
   isWhole: boolean
   /** The caller hung up. */
   isGone: boolean
-  /** He did so before the answer was whole. */
+  /** He did so before the answer was whole, or before any of it was sent. */
   leftEarly: boolean
   /** Content has reached the caller. */
   isDelivered: boolean
@@ -122,6 +124,7 @@ interface State extends RelayOptions {
   /** The usage event, which waits for the cost. */
   waiting: RelayStep | undefined
   usage: VendorUsage | undefined
+  isUsageFresh: boolean
   finish: string | undefined
   servedModel: string | undefined
   serviceTier: string | undefined
@@ -151,6 +154,7 @@ export function relay(options: RelayOptions): Relay {
     isClosed: false,
     waiting: undefined,
     usage: undefined,
+    isUsageFresh: false,
     finish: undefined,
     servedModel: undefined,
     serviceTier: undefined,
@@ -204,10 +208,11 @@ function end(state: State, how: Outcome, error?: GatewayError): void {
   state.stopTimer()
   state.stopStall()
   state.queue = []
-  const { usage, finish, servedModel, serviceTier, firstByteAtMs, isDelivered } = state
+  const { usage, isUsageFresh, finish, servedModel, serviceTier, firstByteAtMs, isDelivered } = state
   const ending = {
     outcome,
     usage,
+    isUsageFresh,
     finish,
     servedModel,
     serviceTier,
@@ -273,7 +278,7 @@ function forward(state: State): void {
     const { piece } = step
     if (piece.error) {
       // Some vendors put what they have used beside the error.
-      state.usage = piece.usage ?? state.usage
+      noteUsage(state, piece)
       send(state, ready)
       state.source.abort()
       // After a sign of the end the answer is whole, whatever the vendor still says.
@@ -324,7 +329,7 @@ async function pay({ cover, text, queue }: State, size: number): Promise<boolean
 /** Remembers what a step says and puts it in line, unless it is hidden or waits for the cost. */
 function note(state: State, step: RelayStep, ready: RelayStep[]): void {
   const { piece } = step
-  state.usage = piece.usage ?? state.usage
+  noteUsage(state, piece)
   state.finish = piece.finish ?? state.finish
   state.servedModel = piece.servedModel ?? state.servedModel
   state.serviceTier = piece.serviceTier ?? state.serviceTier
@@ -339,6 +344,12 @@ function note(state: State, step: RelayStep, ready: RelayStep[]): void {
   if (piece.usage && state.isWhole && state.wantsUsage) state.waiting = step
   else ready.push(step)
   if (piece.text) state.text.add(piece.text)
+}
+
+function noteUsage(state: State, { usage, text }: Piece): void {
+  // A usage that comes with text counts it too.
+  if (usage || (text && !state.isGone)) state.isUsageFresh = usage !== undefined
+  state.usage = usage ?? state.usage
 }
 
 function send(state: State, steps: readonly RelayStep[]): void {
@@ -362,11 +373,13 @@ function send(state: State, steps: readonly RelayStep[]): void {
 function gone(state: State): void {
   if (state.isOver || state.isGone) return
   state.isGone = true
-  state.leftEarly = !state.isWhole
+  // Of an answer that is gathered nothing has reached him, however whole it is.
+  const owesAll = state.isWhole && state.isDelivered
+  state.leftEarly = !owesAll
   state.stopStall()
   state.pauses.clear()
-  if (state.isWhole && state.usage) return endGone(state)
-  if (state.isWhole) return endAfter(state, goneUsageWaitMs, 'complete')
+  if (owesAll && state.usage) return endGone(state)
+  if (owesAll) return endAfter(state, goneUsageWaitMs, 'complete')
   if (state.clientAbort === 'drain' && state.isDelivered) return endAfter(state, drainMs, 'client_abort')
   state.source.abort()
   end(state, 'client_abort')

@@ -91,29 +91,35 @@ export function unpackHold(bytes: Buffer, id: string): HoldRecord {
   const state = stateOf(read.letter())
   const recovered = read.byte() === 1
   const [, , dueMs = 0, estimate = 0] = read.numbers(4)
-  const keys = read.byte()
-  const [parts, budgets] = [read.short(), read.short()]
   const started = read.byte() === 1
   const [inputTokens = 0, outputTokens = 0] = read.numbers(2)
   read.byte()
-  read.numbers(3 + keys)
-  const partNumbers = read.numbers(parts)
-  const budgetNumbers = read.numbers(budgets)
+  read.numbers(3)
   const labels = parseJson(read.text()) as Omit<Metered, 'started' | 'inputTokens' | 'outputTokens'>
-  const facts = parseJson(read.text()) as HoldFacts
+  const { facts, parts, budgets } = unpackBody(read.bytes())
   const record = read.text()
   return {
     id,
     state,
     facts,
-    parts: unpackParts(partNumbers),
+    parts,
     estimate: BigInt(estimate),
-    ...(budgets > 0 && { budgets: unpackBudgets(budgetNumbers, facts.keyIds) }),
+    ...(budgets.length > 0 && { budgets }),
     metered: { started, inputTokens, outputTokens, ...labels },
     dueMs,
     ...(record !== '' && { record: parseJson(record) as UsageRecord }),
     ...(recovered && { recovered }),
   }
+}
+
+function unpackBody(bytes: Buffer): Pick<HoldRecord, 'facts' | 'parts'> & { budgets: readonly KeyBudgets[] } {
+  const read = openReader(bytes)
+  const keys = read.byte()
+  const [parts, budgets] = [read.short(), read.short()]
+  read.numbers(keys)
+  const [partNumbers, budgetNumbers] = [read.numbers(parts), read.numbers(budgets)]
+  const facts = parseJson(read.rest()) as HoldFacts
+  return { facts, parts: unpackParts(partNumbers), budgets: unpackBudgets(budgetNumbers, facts.keyIds) }
 }
 
 /** Parts from four numbers each: purse, lease, amount, and 1 for tokens. */
@@ -146,7 +152,10 @@ interface Reader {
   numbers(count: number): number[]
   letter(): string
   /** Its length comes first. */
+  bytes(): Buffer
   text(): string
+  /** All that is left, as text. */
+  rest(): string
 }
 
 function openReader(bytes: Buffer): Reader {
@@ -156,15 +165,18 @@ function openReader(bytes: Buffer): Reader {
     return at - length
   }
   const number = () => bytes.readDoubleBE(take(8))
+  const part = () => {
+    const length = bytes.readUInt32BE(take(4))
+    return bytes.subarray(take(length), at)
+  }
   return {
     byte: () => bytes.readUInt8(take(1)),
     short: () => bytes.readUInt16BE(take(2)),
     number,
     numbers: (count) => Array.from({ length: count }, number),
     letter: () => bytes.toString('latin1', take(1), at),
-    text() {
-      const length = bytes.readUInt32BE(take(4))
-      return bytes.toString('utf8', take(length), at)
-    },
+    bytes: part,
+    text: () => part().toString(),
+    rest: () => bytes.toString('utf8', at),
   }
 }

@@ -125,54 +125,50 @@ end
  * seven digits) where purses count in different units.
  */
 export const drawRules = `
-local limb = 10000000
-local function long(value)
-  local limbs = {}
-  repeat
-    local digit = math.fmod(value, limb)
-    limbs[#limbs + 1] = digit
-    value = (value - digit) / limb
-  until value == 0
-  return limbs
-end
-local function trim(a)
-  while #a > 1 and a[#a] == 0 do a[#a] = nil end
-  return a
-end
-local function product(a, b)
-  local limbs = {}
-  for i = 1, #a + #b do limbs[i] = 0 end
-  for i = 1, #a do
-    local carry = 0
-    for j = 1, #b do
-      local value = limbs[i + j - 1] + a[i] * b[j] + carry
-      limbs[i + j - 1] = value % limb
-      carry = math.floor(value / limb)
+-- Made only where it is needed, because a script makes its functions anew each time.
+local function exactPortion(given, need)
+  local limb = 10000000
+  local function long(value)
+    local limbs = {}
+    repeat
+      local digit = math.fmod(value, limb)
+      limbs[#limbs + 1] = digit
+      value = (value - digit) / limb
+    until value == 0
+    return limbs
+  end
+  local function trim(a)
+    while #a > 1 and a[#a] == 0 do a[#a] = nil end
+    return a
+  end
+  local function product(a, b)
+    local limbs = {}
+    for i = 1, #a + #b do limbs[i] = 0 end
+    for i = 1, #a do
+      local carry = 0
+      for j = 1, #b do
+        local value = limbs[i + j - 1] + a[i] * b[j] + carry
+        limbs[i + j - 1] = value % limb
+        carry = math.floor(value / limb)
+      end
+      limbs[i + #b] = carry
     end
-    limbs[i + #b] = carry
+    return trim(limbs)
   end
-  return trim(limbs)
-end
-local function difference(a, b)
-  local limbs, borrow = {}, 0
-  for i = 1, #a do
-    local value = a[i] - (b[i] or 0) - borrow
-    borrow = value < 0 and 1 or 0
-    limbs[i] = value + borrow * limb
+  local function difference(a, b)
+    local limbs, borrow = {}, 0
+    for i = 1, #a do
+      local value = a[i] - (b[i] or 0) - borrow
+      borrow = value < 0 and 1 or 0
+      limbs[i] = value + borrow * limb
+    end
+    return trim(limbs)
   end
-  return trim(limbs)
-end
-local function isLess(a, b)
-  if #a ~= #b then return #a < #b end
-  for i = #a, 1, -1 do if a[i] ~= b[i] then return a[i] < b[i] end end
-  return false
-end
-
--- The smallest whole number that is not below need times the unpaid share: at least 1, at most need.
--- given: for each number that was needed so far, that number and what purses gave of it.
-local function portion(given, need)
-  if #given == 0 then return need end
-  if #given == 2 and given[1] == need then return need - given[2] end
+  local function isLess(a, b)
+    if #a ~= #b then return #a < #b end
+    for i = #a, 1, -1 do if a[i] ~= b[i] then return a[i] < b[i] end end
+    return false
+  end
   local whole = long(1)
   for i = 1, #given, 2 do whole = product(whole, long(given[i])) end
   local rest = whole
@@ -187,6 +183,14 @@ local function portion(given, need)
     if isLess(product(whole, long(middle)), wanted) then low = middle + 1 else high = middle end
   end
   return low
+end
+
+-- The smallest whole number that is not below need times the unpaid share: at least 1, at most need.
+-- given: for each number that was needed so far, that number and what purses gave of it.
+local function portion(given, need)
+  if #given == 0 then return need end
+  if #given == 2 and given[1] == need then return need - given[2] end
+  return exactPortion(given, need)
 end
 local function give(given, need, amount)
   for i = 1, #given, 2 do
@@ -261,13 +265,18 @@ local function monthStart(day)
   return day - (ofYear - math.floor((153 * month + 2) / 5))
 end
 -- As core/period.ts: UTC, and weeks start on Monday.
-local function periodStart(window)
+local function startOf(window)
   if window == 0 then return 0 end
   if window == 1 then return now - now % 3600000 end
   local day = math.floor(now / dayMs)
   if window == 3 then day = day - (day + 3) % 7 end
   if window == 4 then day = monthStart(day) end
   return day * dayMs
+end
+local starts = {}
+local function periodStart(window)
+  starts[window] = starts[window] or startOf(window)
+  return starts[window]
 end
 
 local function spentOf(key, window)
@@ -329,30 +338,36 @@ end
  * is such a part, 2 where all of them are tokens.
  */
 export const holdRules = `
+local holdLayout = '>c1BddddBddBdddI4c0I4c0I4c0'
 local function packHold(hold)
   must(hold.estimate >= 0 and hold.estimate <= most, 'an amount is exact')
-  return table.concat({
-    struct.pack('>c1BddddBHHBddBddd', hold.state, hold.recovered and 1 or 0, epoch, hold.account, hold.due, hold.estimate,
-      #hold.keys, #hold.parts, #hold.budgets, hold.started, hold.input, hold.output,
-      hold.charged, hold.took, hold.lastPurse, hold.lastLease),
-    packed(hold.keys), packed(hold.parts), packed(hold.budgets),
-    struct.pack('>I4c0I4c0I4c0', #hold.labels, hold.labels, #hold.facts, hold.facts, #hold.record, hold.record),
-  })
+  return struct.pack(holdLayout, hold.state, hold.recovered and 1 or 0, epoch, hold.account, hold.due, hold.estimate,
+    hold.started, hold.input, hold.output, hold.charged, hold.took, hold.lastPurse, hold.lastLease,
+    #hold.labels, hold.labels, #hold.body, hold.body, #hold.record, hold.record)
 end
 
 local function readHold(value, any)
   if not value then return nil end
-  local hold, recovered, standing, keys, parts, budgets, at = {}
-  hold.state, recovered, standing, hold.account, hold.due, hold.estimate, keys, parts, budgets, hold.started, hold.input,
-    hold.output, hold.charged, hold.took, hold.lastPurse, hold.lastLease, at = struct.unpack('>c1BddddBHHBddBddd', value)
+  local hold, recovered, standing = {}
+  hold.state, recovered, standing, hold.account, hold.due, hold.estimate, hold.started, hold.input, hold.output,
+    hold.charged, hold.took, hold.lastPurse, hold.lastLease, hold.labels, hold.body, hold.record =
+    struct.unpack(holdLayout, value)
   hold.isOld = standing ~= epoch
   if hold.isOld and not any then return nil end
   hold.recovered = recovered == 1
-  hold.keys, at = unpacked(value, keys, at)
-  hold.parts, at = unpacked(value, parts, at)
-  hold.budgets, at = unpacked(value, budgets, at)
-  hold.labels, hold.facts, hold.record = struct.unpack('>I4c0I4c0I4c0', value, at)
   return hold
+end
+
+-- What most commands do not look at: keys, parts, budgets, facts.
+local function packBody(keys, parts, budgets, facts)
+  return struct.pack('>BHH', #keys, #parts, #budgets) .. packed(keys) .. packed(parts) .. packed(budgets) .. facts
+end
+local function openBody(hold)
+  local keys, parts, budgets, at = struct.unpack('>BHH', hold.body)
+  hold.keys, at = unpacked(hold.body, keys, at)
+  hold.parts, at = unpacked(hold.body, parts, at)
+  hold.budgets, at = unpacked(hold.body, budgets, at)
+  hold.facts = string.sub(hold.body, at)
 end
 
 local function metered() return {started = number(), input = number(), output = number(), labels = text()} end

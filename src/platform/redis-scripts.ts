@@ -82,9 +82,9 @@ for i, link in ipairs(chain) do
   end
 end
 setAside(account.purses, drawn.parts)
-local hold = {state = 'H', account = accountId, due = now + term, estimate = estimate, keys = keys, parts = drawn.parts,
-  budgets = budgets, started = seen.started, input = seen.input, output = seen.output, labels = seen.labels,
-  charged = 0, took = 0, lastPurse = 0, lastLease = 0, facts = facts, record = ''}
+local hold = {state = 'H', account = accountId, due = now + term, estimate = estimate, started = seen.started,
+  input = seen.input, output = seen.output, charged = 0, took = 0, lastPurse = 0, lastLease = 0, labels = seen.labels,
+  body = packBody(keys, drawn.parts, budgets, facts), record = ''}
 local n = #writes
 writes[n + 1], writes[n + 2], writes[n + 3], writes[n + 4] = KEYS[3], packAccount(account), KEYS[4], packHold(hold)
 save(writes, idle)
@@ -101,6 +101,7 @@ if hold.state ~= 'H' then return {'fenced', hold.state} end
 must(hold.account == accountId, 'a command names the account of its hold')
 local account = readAccount(values[3])
 must(account, 'the account of a live hold is loaded')
+openBody(hold)
 local names, found = readKeys(hold)
 local keys = {}
 for i = 1, #names do
@@ -128,6 +129,7 @@ for i = 1, #drawn.parts, partSize do
   end
 end
 hold.estimate = hold.estimate + estimate
+hold.body = packBody(hold.keys, hold.parts, hold.budgets, hold.facts)
 local writes, idle = {KEYS[3], packAccount(account), KEYS[4], packHold(hold)}, {}
 for i = 1, #names do
   keys[i].held = keys[i].held + estimate
@@ -163,6 +165,7 @@ local isSame = seen.started == hold.started and seen.input == hold.input and see
 if state == 'R' and not isSame then return {'moved'} end
 must(hold.account == accountId, 'a command names the account of its hold')
 
+openBody(hold)
 local writes, idle, aside = {}, {}, nil
 if not hold.recovered then aside = hold.parts end
 charge(hold, aside, paid, total, writes, idle)
@@ -184,6 +187,8 @@ local id, accountId, total = text(), number(), number()
 local hold = readHold(values[4])
 if not hold then return {'gone'} end
 must(hold.account == accountId, 'a command names the account of its hold')
+
+openBody(hold)
 
 -- What nothing was set aside for is carried by the last purse of money that the record or the hold stands on; by the
 -- account's last where there is no part at all. A call that tokens alone paid is the wallet's business in the books.
@@ -308,9 +313,9 @@ if hold and hold.state ~= 'H' then return {state == 'H' and 'fenced' or 'duplica
 if hold then
   further(hold, seen)
 else
-  hold = {state = state, recovered = true, account = account, estimate = estimate, keys = keys, parts = parts,
-    budgets = budgets, started = seen.started, input = seen.input, output = seen.output, labels = seen.labels,
-    charged = charged, took = took, lastPurse = lastPurse, lastLease = lastLease, facts = facts, record = record}
+  hold = {state = state, recovered = true, account = account, estimate = estimate, started = seen.started,
+    input = seen.input, output = seen.output, charged = charged, took = took, lastPurse = lastPurse,
+    lastLease = lastLease, labels = seen.labels, body = packBody(keys, parts, budgets, facts), record = record}
 end
 local isLive = hold.state == state
 hold.due = now + term

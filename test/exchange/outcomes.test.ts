@@ -206,6 +206,16 @@ describe.each(modes)('a call that is $mode', ({ stream: isStream, model }) => {
     })
   })
 
+  test('and complete with a usage of nothing costs what we count', async () => {
+    vendor.behave(answerText(text, { prompt_tokens: 0, completion_tokens: 0 }))
+    const { id } = await ask(mode)
+    expect(await booked(gateway, account, id)).toEqual({
+      ...(await counted(text)),
+      outcome: 'complete',
+      attempts: ['fake 200'],
+    })
+  })
+
   test('and complete with half of the usage costs what we count of the other half', async () => {
     vendor.behave(answerText(text, { prompt_tokens: 10 } as unknown as Usage))
     const { id } = await ask(mode)

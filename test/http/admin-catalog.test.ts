@@ -148,6 +148,16 @@ describe('a model', () => {
     expect((await put(name, { targets, max_output_tokens, policies, disabled })).body).toEqual(shown)
   })
 
+  test('says what packages count for it, where it says so', async () => {
+    const name = await newModel({ token_weights: { output: '2.50', image: '1000' } })
+    const path = `/admin/v1/models/${name}`
+    expect((await office.ask('GET', path)).body['token_weights']).toEqual({ image: '1000', output: '2.5' })
+    await office.catalog.reload()
+    expect(office.catalog.current().models.get(name)?.tokenWeights).toEqual({ image: 1_000_000_000, output: 2_500_000 })
+    await put(name)
+    expect((await office.ask('GET', path)).body).not.toHaveProperty('token_weights')
+  })
+
   test('that is disabled is not offered until it is enabled', async () => {
     const name = await newModel({ disabled: true })
     const before = offered(name)
@@ -189,6 +199,8 @@ describe('a model', () => {
       'targets[1]',
     ],
     ['an unknown field of a target', { targets: [{ ...target, weight: 1 }] }, 'targets[0].weight'],
+    ['a weight of nothing', { token_weights: { output: '0' } }, 'token_weights.output'],
+    ['a weight of nothing known', { token_weights: { outputs: '1' } }, 'token_weights.outputs'],
     ['no output', { max_output_tokens: 0 }, 'max_output_tokens'],
     ['too much output', { max_output_tokens: 10_000_001 }, 'max_output_tokens'],
     ['half a token', { max_output_tokens: 1.5 }, 'max_output_tokens'],

@@ -300,6 +300,11 @@ test.each([
   expect((await office.refusal(method, path, { key: 'nobody' }))[0]).toBe(401)
 })
 
+test('no account has the currency that packages count in', async () => {
+  const refused = await office.refusal('POST', '/admin/v1/accounts', { body: { name: 'x', currency: 'TOK' } })
+  expect(refused.slice(0, 3)).toEqual([400, 'invalid_value', 'currency'])
+})
+
 test('other methods are refused', async () => {
   expect((await office.refusal('PUT', '/admin/v1/accounts/1/grants'))[1]).toBe('method_not_allowed')
   expect((await office.refusal('DELETE', '/admin/v1/accounts/1/quotas/1'))[1]).toBe('method_not_allowed')

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { GatewayError } from '../../src/core/errors.ts'
 import { relay, type Cover, type RelayEnding, type RelayStep, type Source } from '../../src/meter/relay.ts'
 import { systemClock } from '../../src/platform/clock.ts'
 import type { Tokenizer } from '../../src/ports.ts'
@@ -118,4 +119,13 @@ describe('a hold that has to grow', () => {
     expect(counted).toBeLessThanOrEqual(40)
     expect(cover.asked).toBeLessThan(words.length)
   })
+})
+
+test('an error after the end of the answer changes nothing', async () => {
+  const error = new GatewayError('vendor_error', 'Overloaded.')
+  const late: RelayStep = { event: { name: 'error', data: encoder.encode('{}') }, piece: { error } }
+  const steps = [said('one '), finish, late]
+  const source: Source = { attach: (listener) => listener.steps(steps), pause() {}, resume() {}, abort() {} }
+  const { ending, told } = await relayed(source, coverOf(100, 100))
+  expect([ending.outcome, ending.error, told]).toEqual(['complete', undefined, 'close'])
 })

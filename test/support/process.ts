@@ -22,6 +22,9 @@ export interface Program {
   readonly ended: Promise<number | string>
   /** Sends a signal; resolves when the process is gone. */
   kill(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | string>
+  /** Freezes the process where it stands, and lets it go on. */
+  freeze(): void
+  thaw(): void
 }
 
 /** Starts a program of the repository with this environment and nothing else of ours. */
@@ -47,6 +50,8 @@ export function startProgram(args: readonly string[], env: Readonly<Record<strin
       child.kill(signal)
       return ended
     },
+    freeze: () => void child.kill('SIGSTOP'),
+    thaw: () => void child.kill('SIGCONT'),
   }
 }
 
