@@ -302,7 +302,7 @@ function openBody(): { add(chunk: Uint8Array, limit: number): boolean; bytes(): 
 }
 
 /** One array of all chunks; a single chunk is not copied. */
-export function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
+function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
   if (chunks.length === 1 && chunks[0]) return chunks[0]
   const all = new Uint8Array(size)
   let at = 0

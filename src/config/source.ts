@@ -86,6 +86,9 @@ export function readSource(text: string, env: Environment): Source {
     // Nesting so deep that the parser ran out of stack; its own error says nothing else.
     return broken('the file cannot be read as YAML')
   }
+  // The parser gave up on the nesting; what it says of the rest follows from that.
+  if (document.errors.some(({ code }) => code === 'RESOURCE_EXHAUSTION'))
+    return broken('the file cannot be read as YAML')
   const place = (offset: number): { line: number; column: number } => {
     const { line, col } = lines.linePos(offset)
     return { line: Math.max(line, 1), column: Math.max(col, 1) }

@@ -98,11 +98,6 @@ export type Outcome =
   | 'refused' // before any vendor was called
   | 'reaped' // the gateway died
 
-export interface Ending {
-  readonly outcome: Outcome
-  readonly usage: Usage
-}
-
 /** One try of a target. `cost` is what we owe the vendor for it, in `costCurrency`. */
 export interface Attempt {
   readonly vendor: string

@@ -10,7 +10,7 @@ export const maxDepth = 64
 /** Members of all objects together; a conversation of ten thousand messages has some fifty thousand. */
 export const maxMembers = 100_000
 /** Items of all lists and members together. */
-export const maxItems = 1_000_000
+const maxItems = 1_000_000
 
 const quote = 0x22
 const comma = 0x2c

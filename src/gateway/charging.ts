@@ -4,7 +4,7 @@ import type { Nanos } from '../core/money.ts'
 import { charge, type Counts, type EffectivePrices } from '../core/price.ts'
 import { rateFor, type RateFacts } from '../core/rates.ts'
 import { weigh } from '../core/tokens.ts'
-import { inputTotal } from '../core/usage.ts'
+import { inputTotal, outputTotal } from '../core/usage.ts'
 import type { Admission } from '../admit/admit.ts'
 import type { Bill } from '../ledger/bill.ts'
 import { splitCharge, sumMoney } from '../ledger/purses.ts'
@@ -160,8 +160,13 @@ async function fromBoth(tokenizer: string, served: Served, ending: RelayEnding):
   return vendor ? { ...own, ...vendor, counts: { ...own.counts, ...vendor.counts }, source: 'vendor_partial' } : own
 }
 
-/** Some vendors tell their count with every event: what they told last stands for what was forwarded. */
+/**
+ * Some vendors tell their count with every event: what they told with the last one stands for what was forwarded. A
+ * count from before that, or one without output, says too little: who hangs up would have the answer for nothing.
+ */
 async function partly(tokenizer: string, served: Served, ending: RelayEnding): Promise<Usage> {
+  const isTold = ending.isUsageFresh && outputTotal(ending.usage?.counts ?? {}) > 0
+  if (!isTold) return counted(tokenizer, served, ending)
   const usage = await fromBoth(tokenizer, served, ending)
   return usage.source === 'vendor' ? { ...usage, source: 'vendor_partial' } : usage
 }

@@ -10,7 +10,7 @@ import type { NewQuota, QuotaChange } from './grant-input.ts'
 export type QuotaRow = typeof quota.$inferSelect
 
 /** Quotas of one account: each is looked at when its purses are read. */
-export const maxQuotas = 100
+const maxQuotas = 100
 
 export interface QuotaOf {
   readonly accountId: number

@@ -19,7 +19,7 @@ export interface Gatherer {
 }
 
 /** 32 Mi characters: several audio answers in base64. A text answer of a million tokens has some 5 million. */
-export const defaultMaxGathered = 32 * 1024 * 1024
+const defaultMaxGathered = 32 * 1024 * 1024
 const maxChoices = 128
 /** What is nested deeper cannot be written as JSON again without running out of stack. */
 const maxDepth = 64

@@ -14,7 +14,7 @@ export interface BadLine {
 }
 
 /** A hold is some kilobytes; this bounds what a reader keeps of a damaged file. */
-export const maxLineBytes = 1024 * 1024
+const maxLineBytes = 1024 * 1024
 const chunkBytes = 256 * 1024
 const newline = 0x0a
 const checksumLength = 8

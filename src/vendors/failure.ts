@@ -82,7 +82,7 @@ const secrets: readonly RegExp[] = [
 ]
 
 /** A vendor's text made fit to be shown: no credentials, no account names, no control characters, bounded. */
-export function scrub(text: string, maxLength: number = maxMessageLength): string {
+function scrub(text: string, maxLength: number = maxMessageLength): string {
   let clean = text.slice(0, 4 * maxLength)
   for (const secret of secrets) clean = clean.replace(secret, '[redacted]')
   // oxlint-disable-next-line no-control-regex -- control characters are what is taken out
@@ -104,7 +104,7 @@ function isErrorStatus(value: Json | undefined): value is number {
 }
 
 /** Reads an error body of any of the shapes that vendors use; what is not there is ''. Never throws. */
-export function readComplaint(body: Json | undefined): Complaint {
+function readComplaint(body: Json | undefined): Complaint {
   const outer = isList(body) ? body[0] : body
   if (!isObject(outer)) return { message: '', code: '', type: '', param: '', status: 0 }
   const inner: JsonObject = isObject(outer['error']) ? outer['error'] : outer
@@ -150,7 +150,7 @@ function troubleOfStatus(status: number, complaint: Complaint): Trouble {
 }
 
 /** Classes an error of a vendor; `status` is 0 for one that came inside an answer. */
-export function troubleOf(status: number, complaint: Complaint, own: readonly TroubleRule[]): Trouble {
+function troubleOf(status: number, complaint: Complaint, own: readonly TroubleRule[]): Trouble {
   const rule = [...own, ...sharedRules].find((candidate) => fits(candidate, status, complaint))
   // A failing server may name any code: that it failed is sure, unless the code says that the account is at fault.
   if (rule && (status < 500 || rule.trouble === 'account')) return rule.trouble
@@ -176,7 +176,7 @@ function refusal({ status, complaint, trouble }: Trial): GatewayError {
 }
 
 /** The error that the caller gets. Nothing that a vendor says about us or about itself is in it. */
-export function errorOf(trial: Trial): GatewayError {
+function errorOf(trial: Trial): GatewayError {
   const { status, complaint, trouble, retryAfterMs } = trial
   // For the log: enough to find the case, never the vendor's text, which may quote the prompt.
   const cause = { status, code: complaint.code, trouble }
@@ -228,7 +228,7 @@ function untilDate(text: string, head: VendorHead): number {
 }
 
 /** How long the vendor asks to wait, at most ten minutes; undefined where it does not say or says nonsense. */
-export function retryAfter(head: VendorHead): number | undefined {
+function retryAfter(head: VendorHead): number | undefined {
   const { 'retry-after-ms': exact = '', 'retry-after': rough = '' } = head.headers
   const decimal = /^\d{1,12}(\.\d{1,12})?$/
   const candidates = [

@@ -3,7 +3,7 @@ import type { GatewayError } from '../core/errors.ts'
 import type { Nanos } from '../core/money.ts'
 import type { Counts } from '../core/price.ts'
 import type { ServerEvent } from '../core/sse.ts'
-import type { Send, VendorHead, VendorRequest } from '../ports.ts'
+import type { VendorHead, VendorRequest } from '../ports.ts'
 
 /** What a vendor says was used, in our normal form: disjoint whole counts, clamped, with what was odd about them. */
 export interface VendorUsage {
@@ -83,6 +83,3 @@ export interface VendorFailure {
   /** How long the vendor asks to wait. */
   readonly retryAfterMs?: number
 }
-
-/** A vendor that lives in this process answers by itself instead of over HTTP. */
-export type LocalSend = Send

@@ -315,6 +315,21 @@ describe('a vendor that breaks off after content', () => {
     })
   })
 
+  test.each([
+    ['told a count before the answer and none with it', 0, 7],
+    ['tells a count without output with every event', 2, 0],
+  ])('is charged for what was forwarded where it %s', async (_, last, tokens) => {
+    const told = `"usage":{"prompt_tokens":10,"completion_tokens":${tokens}},"choices"`
+    const partial = events.slice(0, 3).map((event, at) => (at > last ? event : event.replace('"choices"', told)))
+    vendor.behave(breakAfter(partial))
+    const answer = await ask({ stream: true })
+    expect(await booked(gateway, account, answer.id)).toEqual({
+      ...(await counted('One two ')),
+      outcome: 'incomplete',
+      attempts: ['fake 200'],
+    })
+  })
+
   test.each(['test-model', 'gathered-model'])(
     'costs nothing where %s was asked for one body, of which nothing was forwarded',
     async (model) => {

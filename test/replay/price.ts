@@ -4,7 +4,7 @@ import type { Entry, Metering } from './manifest.ts'
  * What every model costs here, in nano-USD per million tokens. All differ and none divides evenly, so that a token
  * that is counted in the wrong unit, or a charge that is rounded in another way, shows.
  */
-export const prices = {
+const prices = {
   input: 3_000_000_701n,
   cached_input: 300_000_301n,
   cache_write_5m: 3_750_001_103n,

@@ -126,7 +126,7 @@ async function runSeeds(tasks: readonly Task[]): Promise<boolean> {
     [
       columns,
       ...[...rows]
-        .sort()
+        .toSorted(([a], [b]) => a.localeCompare(b))
         .map(([name, row]) => [
           name,
           row.worlds,
@@ -179,7 +179,10 @@ async function main(): Promise<void> {
       help: { type: 'boolean', default: false },
     },
   })
-  if (values.help) return void console.log(help)
+  if (values.help) {
+    console.log(help)
+    return
+  }
   const chosen = values.profile === undefined ? profiles : [profileNamed(values.profile)]
   const count = wholeNumber(values.seeds, 'seeds')
   const first = wholeNumber(values.first, 'first')

@@ -60,7 +60,7 @@ export interface ReplicaParts {
 }
 
 /** Hashes of keys in the simulation are the keys themselves. */
-export function simCrypto(world: World): Crypto {
+function simCrypto(world: World): Crypto {
   let made = 0
   return {
     keyHash: (key) => key,

@@ -2,7 +2,7 @@ import type { Client, Receiver, Send, Sending, Tokenizer } from '../../src/ports
 import type { Owner, Random, World } from './world.ts'
 
 /** One token of generated text; everything counts tokens by its first character. */
-export const token = '~abc'
+const token = '~abc'
 export const countTokens = (text: string) => {
   let count = 0
   for (let at = text.indexOf('~'); at >= 0; at = text.indexOf('~', at + 1)) count++

@@ -10,7 +10,7 @@ export interface Random {
   pick<T>(of: readonly T[]): T
 }
 
-export function createRandom(seed: number): Random {
+function createRandom(seed: number): Random {
   let [a, b, c, d] = [seed >>> 0, 0x9e3779b9, 0x243f6a88, 0xb7e15162]
   const turn = (x: number, by: number) => (x << by) | (x >>> (32 - by))
   const word = () => {

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { parseMoney } from '../../src/core/money.ts'
+import { parseMoney, printMoney } from '../../src/core/money.ts'
 import type { Database } from '../../src/db/database.ts'
 import { openPglite } from '../../src/platform/pglite.ts'
 import { openPostgres } from '../../src/platform/postgres.ts'
@@ -178,15 +178,10 @@ let payers = 0
 async function newPayer({ admin }: Installation, nanos: bigint): Promise<Payer> {
   const name = `payer ${process.pid}-${++payers}`
   const { id: account } = await admin('/admin/v1/accounts', { name })
-  const amount = amountOf(nanos)
-  await admin(`/admin/v1/accounts/${String(account)}/recharges`, { amount, reference: name })
+  const recharge = { amount: printMoney(nanos), reference: name }
+  await admin(`/admin/v1/accounts/${String(account)}/recharges`, recharge)
   const { id, key } = await admin('/admin/v1/keys', { kind: 'master', account, name })
   return { account: account as number, id: id as string, key: key as string }
-}
-
-/** Nano-units as the decimal text that the API takes. */
-export function amountOf(nanos: bigint): string {
-  return `${nanos / 1_000_000_000n}.${String(nanos % 1_000_000_000n).padStart(9, '0')}`
 }
 
 /** The API's decimal text in nano-units. */

@@ -127,12 +127,7 @@ export interface Finalise {
 }
 export type FinaliseReply = { readonly code: 'ok' } | { readonly code: 'gone' }
 
-/** Hides holds whose deadline has passed for `hideMs` and returns them. */
-export interface Claim {
-  readonly type: 'claim'
-  readonly limit: number
-  readonly hideMs: number
-}
+/** Holds whose deadline has passed. */
 export interface ClaimReply {
   readonly code: 'ok'
   readonly holds: readonly HoldRecord[]

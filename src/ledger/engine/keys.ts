@@ -8,7 +8,7 @@ import type { KeyRecord, WindowRecord } from './records.ts'
 const minuteMs = 60_000
 
 /** Brings a window to the period of now. A clock that went back does not start a period anew. */
-export function rolled(window: WindowRecord, nowMs: number): WindowRecord {
+function rolled(window: WindowRecord, nowMs: number): WindowRecord {
   const period = periodStart(window.window, nowMs)
   return period > window.period ? { ...window, period, spent: 0n } : window
 }

@@ -8,7 +8,7 @@ import { sum } from '../../../src/ledger/engine/purses.ts'
 /** Wednesday, 2025-06-11 10:30 UTC. */
 export const noon = Date.UTC(2025, 5, 11, 10, 30)
 export const accountId = 1
-export const prices = { id: 'prices', currency: 'USD', nanos: { input: 1n, output: 2n }, discountPpm: 1_000_000 }
+const prices = { id: 'prices', currency: 'USD', nanos: { input: 1n, output: 2n }, discountPpm: 1_000_000 }
 
 export const metered: Metered = {
   started: false,
