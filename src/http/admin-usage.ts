@@ -2,10 +2,10 @@ import { Hono } from 'hono'
 import { z } from 'zod'
 import { printMoney } from '../core/money.ts'
 import { listCalls, type ListedCall } from '../db/calls.ts'
-import { usageSums, type UsageGroup, type UsageSum } from '../db/usage.ts'
+import { usageGroups, usageSums, type UsageGroup, type UsageSum } from '../db/usage.ts'
 import { requireManagement, type AdminDeps } from './admin-keys.ts'
 import { callId, fields, page, readQuery, refuseOthers } from './input.ts'
-import { groupsOf, printPlace, publicKey, readPlace, stretch, stretchOf, usageGroups, usagePage } from './usage-input.ts'
+import { groupsOf, printPlace, publicKey, readPlace, stretch, stretchOf, usagePage } from './usage-input.ts'
 
 export type UsageDeps = Pick<AdminDeps, 'database' | 'auth' | 'clock'>
 

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { isTimeZone } from '../core/calendar.ts'
 import { GatewayError } from '../core/errors.ts'
-import { usageGroups, type UsageGroup } from '../db/usage.ts'
+import type { UsageGroup } from '../db/usage.ts'
 import { moment, page } from './input.ts'
 
 /** What questions about usage have in common. */
@@ -95,5 +95,3 @@ function decoded(cursor: string): unknown {
     return undefined
   }
 }
-
-export { usageGroups }

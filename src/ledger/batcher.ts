@@ -20,6 +20,10 @@ export interface Batcher {
   add(record: UsageRecord): void
   /** The record of a call that is not in Postgres yet. */
   pending(id: string): UsageRecord | undefined
+  /** The records of an account that are not known to be in Postgres. */
+  unflushed(accountId: number): readonly UsageRecord[]
+  /** Records that are not in Postgres yet. */
+  readonly waiting: number
   /** False when so much is waiting that no further call may be admitted. */
   readonly accepting: boolean
   /** True while Postgres refuses batches. */
@@ -68,6 +72,10 @@ export function openBatcher(parts: BatcherParts): Batcher {
         if (record) return record
       }
       return undefined
+    },
+    unflushed: (accountId) => [...waiting.values(), ...underWay.values()].filter((one) => one.accountId === accountId),
+    get waiting() {
+      return waiting.size + underWay.size
     },
     get accepting() {
       return waiting.size < queueLimit

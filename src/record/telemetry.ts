@@ -1,0 +1,103 @@
+import type { Outcome, UsageRecord } from '../core/call.ts'
+import type { Nanos } from '../core/money.ts'
+
+/** Currencies told apart; an operator has a handful. */
+const currencyLimit = 50
+
+/** What is measured at the moment of asking. */
+export interface Gauges {
+  readonly holdsLive: number
+  /** Records that are not in the books yet. */
+  readonly batcherWaiting: number
+  readonly booksFailing: boolean
+  /** Of the last comparison; absent before the first. */
+  readonly reconciliation?: ReconciliationFigures | undefined
+}
+
+/** What the last comparison of the engine with the books has found. */
+export interface ReconciliationFigures {
+  readonly atMs: number
+  readonly violations: number
+  /** Nano-units that the engine would let be spent and the books do not have; and the other way round. */
+  readonly over: Nanos
+  readonly under: Nanos
+  /** Accounts whose purses did not stand still long enough to be compared. */
+  readonly busy: number
+}
+
+/** Counts what this process has done since it began. */
+export interface Telemetry {
+  /** A call has ended. `overflow`: what it was charged above all that was set aside. */
+  ended(record: Pick<UsageRecord, 'outcome' | 'charge' | 'prices'>, overflow: Nanos): void
+  /** Everything in Prometheus's text form. No label ever holds what a caller or a vendor sent. */
+  print(gauges: Gauges): string
+}
+
+type Sample = readonly [labels: string, value: number | bigint]
+
+export function openTelemetry(): Telemetry {
+  const calls = new Map<Outcome, number>()
+  const charged = new Map<string, Nanos>()
+  const overflowed = new Map<string, Nanos>()
+
+  return {
+    ended({ outcome, charge, prices }, overflow) {
+      calls.set(outcome, (calls.get(outcome) ?? 0) + 1)
+      add(charged, prices.currency, charge)
+      add(overflowed, prices.currency, overflow)
+    },
+    print(gauges) {
+      const byOutcome = [...calls].map(([outcome, count]): Sample => [`{outcome="${outcome}"}`, count])
+      return [
+        counter('tollgate_calls_total', 'Calls that have ended, by outcome.', byOutcome),
+        counter('tollgate_charged_nanos_total', 'Nano-units charged, by currency.', byCurrency(charged)),
+        counter('tollgate_overflow_nanos_total', 'Nano-units charged above all holds.', byCurrency(overflowed)),
+        gauge('tollgate_holds_live', 'Calls that hold money.', gauges.holdsLive),
+        gauge('tollgate_batcher_waiting', 'Records that are not in the books yet.', gauges.batcherWaiting),
+        gauge('tollgate_books_failing', '1 while the books refuse records.', gauges.booksFailing ? 1 : 0),
+        ...(gauges.reconciliation ? reconciled(gauges.reconciliation) : []),
+      ].join('')
+    },
+  }
+}
+
+function reconciled({ atMs, violations, over, under, busy }: ReconciliationFigures): readonly string[] {
+  const drift = 'Nano-units that the engine has above or below the books.'
+  return [
+    metric('tollgate_books_drift_nanos', { type: 'gauge', help: drift }, [
+      ['{side="over"}', over],
+      ['{side="under"}', under],
+    ]),
+    gauge('tollgate_books_violations', 'Places in the books where a rule does not hold.', violations),
+    gauge('tollgate_books_busy_accounts', 'Accounts that could not be compared.', busy),
+    gauge('tollgate_books_checked_timestamp_seconds', 'When the books were last compared.', Math.floor(atMs / 1000)),
+  ]
+}
+
+function add(sums: Map<string, Nanos>, currency: string, amount: Nanos): void {
+  const known = sums.has(currency) || sums.size < currencyLimit
+  const name = known && /^[A-Z]{3}$/.test(currency) ? currency : 'other'
+  sums.set(name, (sums.get(name) ?? 0n) + amount)
+}
+
+function byCurrency(sums: ReadonlyMap<string, Nanos>): readonly Sample[] {
+  return [...sums].map(([currency, nanos]) => [`{currency="${currency}"}`, nanos])
+}
+
+function counter(name: string, help: string, samples: readonly Sample[]): string {
+  return metric(name, { type: 'counter', help }, samples)
+}
+
+function gauge(name: string, help: string, value: number): string {
+  return metric(name, { type: 'gauge', help }, [['', value]])
+}
+
+interface Metric {
+  readonly type: 'counter' | 'gauge'
+  readonly help: string
+}
+
+function metric(name: string, { type, help }: Metric, samples: readonly Sample[]): string {
+  const lines = samples.map(([labels, value]) => `${name}${labels} ${value}\n`).join('')
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines}`
+}
