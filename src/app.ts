@@ -5,7 +5,7 @@ import type { Front } from './fronts/front.ts'
 import { entrances } from './fronts/index.ts'
 import { exchange } from './gateway/exchange.ts'
 import type { Gateway } from './gateway/gateway.ts'
-import { type Checks, ops } from './http/ops.ts'
+import { type Checks, type Metrics, ops } from './http/ops.ts'
 import { self } from './http/self.ts'
 import type { Client } from './ports.ts'
 
@@ -20,6 +20,8 @@ export interface AppOptions {
   readonly gateway: Gateway
   connect(c: Context): Connection
   readonly checks: Checks
+  /** Absent: there is no `/metrics`. */
+  readonly metrics?: Metrics
   /** Routes that need a database. */
   readonly admin?: readonly Hono[]
 }
@@ -27,7 +29,7 @@ export interface AppOptions {
 type Variables = { Variables: { id: string } }
 
 /** All routes, the request id, and the one place where errors are answered. */
-export function buildApp({ gateway, connect, checks, admin = [] }: AppOptions): Hono<Variables> {
+export function buildApp({ gateway, connect, checks, metrics, admin = [] }: AppOptions): Hono<Variables> {
   const app = new Hono<Variables>()
   const { crypto, clock, log } = gateway.platform
 
@@ -37,7 +39,7 @@ export function buildApp({ gateway, connect, checks, admin = [] }: AppOptions): 
     await next()
     c.header('x-request-id', id)
   })
-  app.route('/', ops(checks))
+  app.route('/', ops(checks, metrics))
   for (const { path, front } of entrances) {
     app.post(path, (c) => serve(gateway, { front, id: c.get('id'), connection: connect(c) }))
     app.all(path, () => {

@@ -4,6 +4,8 @@ import type { Clock, Log } from './ports.ts'
 export interface Job {
   readonly name: string
   readonly everyMs: number
+  /** Also when the jobs are started. */
+  readonly isDueAtStart?: boolean
   run(): Promise<unknown>
 }
 
@@ -21,7 +23,7 @@ export function startJobs(clock: Clock, log: Log, jobs: readonly Job[]): () => P
 function startJob(clock: Clock, log: Log, job: Job): () => Promise<void> {
   let isStopped = false
   let running: Promise<void> = Promise.resolve()
-  let stopTimer = clock.after(job.everyMs, turn)
+  let stopTimer = clock.after(job.isDueAtStart ? 0 : job.everyMs, turn)
 
   function turn(): void {
     running = once().then(() => {

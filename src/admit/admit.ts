@@ -45,7 +45,8 @@ export async function admit(ledger: Ledger, request: AdmitRequest): Promise<Admi
   const plan = { request, prices, asked, bound, available, promptTokens }
   // Counting a prompt costs more than all else that a call needs: where money is plenty a bound of its tokens does.
   const most = { ...asked, inputTokens: prompt.upperBound, outputTokens: bound }
-  const isRich = free || affords(available, quote(most, prices))
+  const worst = quote(most, prices)
+  const isRich = free || (affords(available, worst) && budgetsAfford(caller, worst))
   if (!isRich) return takeHold(ledger, plan, { inputTokens: await promptTokens(), isExact: true })
   try {
     return await takeHold(ledger, plan, { inputTokens: prompt.upperBound, isExact: false })
@@ -110,6 +111,11 @@ function firstOutput(
 
 function affords(available: Nanos, worst: Nanos): boolean {
   return worst * affordableShare <= available
+}
+
+/** A bound set aside on a small budget would keep out calls that it could pay. What is left of it only the engine knows. */
+function budgetsAfford({ chain }: Caller, worst: Nanos): boolean {
+  return chain.every(({ budgets }) => budgets.every(({ limit }) => affords(limit, worst)))
 }
 
 /** What the account has, as last seen; an account that was not seen yet is loaded. */

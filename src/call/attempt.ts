@@ -55,9 +55,8 @@ export interface AttemptOptions {
   readonly targets: readonly Target[]
   /** Ask the vendor for a stream. */
   readonly stream: boolean
-  /** Registers what to do when the caller hangs up; asked again for each try. */
-  onGone(run: () => void): void
-  isGone(): boolean
+  /** Ends the search: with a GatewayError as its reason for that one, with any other because the caller hung up. */
+  readonly signal: AbortSignal
 }
 
 /**
@@ -71,13 +70,14 @@ export async function attemptTargets(platform: Platform, options: AttemptOptions
     `Model "${options.call.model}" has no vendor that is ready. Try again later.`,
   )
   let trying: Trying | undefined
-  options.onGone(() => trying?.abort())
+  const { signal } = options
+  signal.addEventListener('abort', () => trying?.abort())
 
   for (const target of options.targets.slice(0, attemptLimit)) {
     const reach = reachOf(platform, target)
     if (!reach) continue
-    // He may have left while the call was admitted: then nobody would end the try.
-    if (options.isGone()) throw new CallerGone(attempts, false)
+    // The caller may have left while the call was admitted: then nobody would end the try.
+    if (signal.aborted) throw givenUp(signal, attempts, false)
     const started = { vendor: target.vendor, model: target.model, startedAtMs: platform.clock.now() }
     const streamed = options.stream || reach.vendor.streamOnly?.(options.call, target) === true
     trying = start(platform, { ...reach, call: options.call, target, streamed })
@@ -95,15 +95,23 @@ export async function attemptTargets(platform: Platform, options: AttemptOptions
     } catch (caught) {
       if (!(caught instanceof AttemptFailed)) throw caught
       const { error, fault } = caught.failure
-      const reason = options.isGone() ? callerLeft : error.code
+      const reason = signal.aborted ? codeOf(signal) : error.code
       attempts.push({ ...started, endedAtMs: platform.clock.now(), status: caught.status, error: reason })
-      if (options.isGone()) throw new CallerGone(attempts, trying?.begun === true)
+      if (signal.aborted) throw givenUp(signal, attempts, trying?.begun === true)
       if (fault === 'account') platform.log('vendor_account_refused', { vendor: target.vendor, status: caught.status })
       if (fault === 'caller') throw new NoAnswer(error, attempts)
       last = error
     }
   }
   throw new NoAnswer(last, attempts)
+}
+
+function givenUp({ reason }: AbortSignal, attempts: readonly Attempt[], begun: boolean): NoAnswer | CallerGone {
+  return reason instanceof GatewayError ? new NoAnswer(reason, attempts) : new CallerGone(attempts, begun)
+}
+
+function codeOf({ reason }: AbortSignal): string {
+  return reason instanceof GatewayError ? reason.code : callerLeft
 }
 
 interface Reach {

@@ -5,6 +5,7 @@ import type { Gateway } from '../gateway/gateway.ts'
 import { openBatcher } from '../ledger/batcher.ts'
 import type { Ledger } from '../ledger/hold.ts'
 import { openSpender } from '../ledger/spender.ts'
+import { openTelemetry } from '../record/telemetry.ts'
 import { systemClock } from '../platform/clock.ts'
 import type { Books, Crypto, Log, Platform, Send, Settings, Shared, Tokenizer } from '../ports.ts'
 import { sandboxSend } from '../vendors/sandbox.ts'
@@ -60,14 +61,16 @@ export async function assemble(parts: Parts): Promise<Opened> {
       parts.keep?.(work)
     },
   }
+  const telemetry = openTelemetry()
   const ledger: Ledger = {
     platform,
     spender: await openSpender(platform, spenderName),
     batcher: openBatcher(platform),
     live: new Set(),
+    onReaped: (record) => telemetry.ended(record, 0n),
   }
   const auth = createAuthenticator({ books, crypto, clock: systemClock })
-  const gateway: Gateway = { platform, ledger, auth, running: new Set(), isStopping: false }
+  const gateway: Gateway = { platform, ledger, auth, telemetry, running: new Set(), isStopping: false }
   return {
     gateway,
     async idle() {

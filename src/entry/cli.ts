@@ -10,7 +10,13 @@ const help = `Usage: tollgate COMMAND
   key issue --kind master|management [--account NAME]
                  makes a key and prints it, this once; a master key spends for
                  the account of that name, or for "default"
-  ledger check   prints what is wrong in the books; the exit status is 1 then
+  ledger check   prints what is wrong in the books and how they stand; the exit
+                 status is 1 where anything is wrong
+  ledger recompute [--share 0.01]
+                 reckons a share of all charges again from their counts and the
+                 prices that were pinned; the exit status is 1 where one differs
+  ledger vendors [--days 30]
+                 what vendors cost by our price lists, beside what they reported
   prices import PATH...
                  compares public price lists with the configuration and
                  proposes new prices; see tollgate prices import --help
@@ -56,9 +62,13 @@ async function run(args: readonly string[]): Promise<Said | undefined> {
   const isKey = command === 'key issue'
   if (!isKey && (values.kind !== undefined || values.account !== undefined))
     throw new Misuse('--kind and --account belong to "key issue".')
+  if (command !== 'ledger recompute' && values.share !== undefined)
+    throw new Misuse('--share belongs to "ledger recompute".')
+  if (command !== 'ledger vendors' && values.days !== undefined)
+    throw new Misuse('--days belongs to "ledger vendors".')
   if (command === 'serve') return serve()
   if (command === 'migrate') return (await commands()).migrateDatabase(process.env)
-  if (command === 'ledger check') return (await commands()).checkLedger(process.env)
+  if (command.startsWith('ledger ')) return ledger(command, values)
   if (isKey) return issueKey(values)
   throw new Misuse(command === '' ? 'A command is missing.' : `There is no command "${command}".`)
 }
@@ -73,6 +83,8 @@ function read(args: readonly string[]) {
         version: { type: 'boolean' },
         kind: { type: 'string' },
         account: { type: 'string' },
+        share: { type: 'string' },
+        days: { type: 'string' },
       },
     })
   } catch (error) {
@@ -88,6 +100,24 @@ function version(): string {
 /** Loaded when they are needed: help must not wait for a database's driver. */
 function commands() {
   return import('./commands.ts')
+}
+
+interface LedgerOptions {
+  readonly share?: string | undefined
+  readonly days?: string | undefined
+}
+
+async function ledger(command: string, { share = '0.01', days = '30' }: LedgerOptions): Promise<Said> {
+  const { checkLedger, recomputeCharges, vendorReport } = await import('./ledger-commands.ts')
+  if (command === 'ledger check') return checkLedger(process.env)
+  const [work, rule] =
+    command === 'ledger recompute'
+      ? [recomputeCharges(process.env, share), '--share must be more than 0 and at most 1, with at most six decimals.']
+      : command === 'ledger vendors'
+        ? [vendorReport(process.env, days), '--days must be a whole number from 1 to 3660.']
+        : [undefined, `There is no command "${command}".`]
+  if (!work) throw new Misuse(rule)
+  return work
 }
 
 async function serve(): Promise<undefined> {

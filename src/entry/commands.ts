@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Config } from '../config.ts'
-import { openBooks } from '../db/books.ts'
 import type { Database } from '../db/database.ts'
 import { migrate } from '../db/migrate.ts'
 import { issueKey, type WantedKey } from '../gateway/issue-key.ts'
@@ -18,7 +17,7 @@ export interface Said {
   readonly isWell: boolean
 }
 
-type Environment = Readonly<Record<string, string | undefined>>
+export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Brings the database up to date; names what was applied. */
 export function migrateDatabase(env: Environment): Promise<Said> {
@@ -26,15 +25,6 @@ export function migrateDatabase(env: Environment): Promise<Said> {
     const applied = await migrate(database, systemClock.now())
     const lines = applied.map((name) => `applied ${name}\n`).join('')
     return { text: lines || 'The database was up to date.\n', isWell: true }
-  })
-}
-
-/** What is wrong in the books, a line each. */
-export function checkLedger(env: Environment): Promise<Said> {
-  return withDatabase(env, async (database) => {
-    const violations = await openBooks(database).check()
-    const lines = violations.map(({ rule, subject, detail }) => `${rule}: ${subject}: ${detail}\n`).join('')
-    return { text: lines || 'The books are right.\n', isWell: violations.length === 0 }
   })
 }
 
@@ -75,7 +65,7 @@ function knownSecret(config: Config): string {
 }
 
 /** Does work on the database of the configuration, which is closed in any case. */
-async function withDatabase<Result>(
+export async function withDatabase<Result>(
   env: Environment,
   work: (database: Database, config: Config) => Promise<Result>,
 ): Promise<Result> {

@@ -5,15 +5,21 @@ import { openBooks, type DurableBooks } from '../db/books.ts'
 import type { Database } from '../db/database.ts'
 import { ensurePartitions, migrate } from '../db/migrate.ts'
 import { loadCatalog, provision } from '../gateway/catalog.ts'
+import type { Gateway } from '../gateway/gateway.ts'
 import { openCatalog, type LiveCatalog } from '../gateway/live-catalog.ts'
 import { seed, type Seeded } from '../gateway/seed.ts'
 import { adminAccounts } from '../http/admin-accounts.ts'
 import { adminCatalog } from '../http/admin-catalog.ts'
 import { adminGrants } from '../http/admin-grants.ts'
-import { adminKeys } from '../http/admin-keys.ts'
+import { adminKeys, requireManagement } from '../http/admin-keys.ts'
+import { adminRefunds } from '../http/admin-refunds.ts'
+import { adminUsage } from '../http/admin-usage.ts'
+import { selfUsage } from '../http/self-usage.ts'
+import type { Metrics } from '../http/ops.ts'
 import { startJobs } from '../jobs.ts'
 import { openCheckpoints, tickMs } from '../ledger/checkpoints.ts'
 import { sweep } from '../ledger/reaper.ts'
+import { openReconciler, type Reconciler } from '../ledger/reconcile.ts'
 import { recover } from '../ledger/recover.ts'
 import { systemClock } from '../platform/clock.ts'
 import { openCrypto } from '../platform/crypto.ts'
@@ -35,6 +41,9 @@ const { now } = systemClock
 const dayMs = 86_400_000
 /** Nothing is drawn on a grant once it has ended, so only its entry in the books waits for this. */
 const grantsMs = 600_000
+const reconcileMs = 3_600_000
+/** An answer about money waits so long for what was just charged to reach the books. */
+const freshMs = 2_000
 
 export interface Running {
   readonly url: string
@@ -76,10 +85,16 @@ export async function run(
   const { gateway } = opened
 
   const ready = { database: true, tokenizer: true, warm: false }
+  const { ledger } = gateway
+  const reconciler = openReconciler({
+    ...{ database, books, shared, log, clock: systemClock, batcher: ledger.batcher },
+    isStopping: () => gateway.isStopping,
+  })
   const admin = adminRoutes({ config, database, books, crypto, gateway, catalog })
   const listening = await listen({
     gateway,
     checks: () => ({ ...ready, books: !gateway.ledger.batcher.failing, accepting: !gateway.isStopping }),
+    metrics: metricsOf(gateway, reconciler),
     admin,
     host: config.server.host,
     port: config.server.port,
@@ -90,6 +105,7 @@ export async function run(
     { name: 'reaper', everyMs: 1_000, run: () => sweep(gateway.ledger) },
     { name: 'rollup', everyMs: 1_000, run: () => books.rollup() },
     { name: 'grants', everyMs: grantsMs, run: () => books.endGrants() },
+    { name: 'reconciliation', everyMs: reconcileMs, isDueAtStart: true, run: () => reconciler.run() },
     { name: 'partitions', everyMs: dayMs / 4, run: () => ensurePartitions(database, now()) },
     { name: 'catalog', everyMs: 2_000, run: () => catalog.reload() },
   ])
@@ -143,6 +159,20 @@ function lostLock(log: Log): void {
   process.kill(process.pid, 'SIGTERM')
 }
 
+/** Sums of money are the operator's business, so they are told to management keys alone. */
+function metricsOf({ auth, ledger, telemetry }: Gateway, reconciler: Reconciler): Metrics {
+  return async (request) => {
+    await requireManagement({ auth }, request, 'Metrics are')
+    const found = reconciler.last()
+    return telemetry.print({
+      holdsLive: ledger.live.size,
+      batcherWaiting: ledger.batcher.waiting,
+      booksFailing: ledger.batcher.failing,
+      reconciliation: found && { ...found, violations: found.violations.length },
+    })
+  }
+}
+
 interface AdminParts {
   readonly config: Config
   readonly database: Database
@@ -162,11 +192,12 @@ function adminRoutes({ config, database, books, crypto, gateway, catalog }: Admi
     auth,
     changed: (keyId: number) => auth.forget(keyId),
     recharged: (accountId: number) => ledger.spender.changed(accountId),
+    fresh: () => ledger.batcher.drained(freshMs),
     policies: config.policies,
     catalog: catalog.current,
     catalogChanged: () => catalog.reload(),
   }
-  return [adminKeys(deps), adminAccounts(deps), adminGrants(deps), adminCatalog(deps)]
+  return [adminKeys(deps), adminAccounts(deps), adminGrants(deps), adminCatalog(deps), adminRefunds(deps), adminUsage(deps), selfUsage(deps)]
 }
 
 export type { Seeded }

@@ -1,14 +1,15 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
-import { getRequestListener } from '@hono/node-server'
+import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Context, Hono } from 'hono'
 import { buildApp, type Connection } from '../app.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { Gateway } from '../gateway/gateway.ts'
-import type { Checks } from '../http/ops.ts'
+import type { Checks, Metrics } from '../http/ops.ts'
 import { nodeClient } from '../platform/node-client.ts'
+import type { Settings } from '../ports.ts'
 import { assemble, type Opened, type Parts } from './assemble.ts'
 import { faultOf, refuseBroken, refuseRequest, unreadable } from './refusals.ts'
 
@@ -40,15 +41,16 @@ export interface Listening {
 export interface ListenOptions {
   readonly gateway: Gateway
   readonly checks: Checks
+  readonly metrics?: Metrics
   readonly admin: readonly Hono[]
   readonly host: string
   readonly port: number
 }
 
 /** Serves a gateway over HTTP. Rejects where the port is taken. */
-export async function listen({ gateway, checks, admin, host, port }: ListenOptions): Promise<Listening> {
-  const app = buildApp({ gateway, checks, admin, connect })
-  const { crypto, clock } = gateway.platform
+export async function listen({ gateway, checks, metrics, admin, host, port }: ListenOptions): Promise<Listening> {
+  const { crypto, clock, settings } = gateway.platform
+  const app = buildApp({ gateway, checks, admin, connect: (c) => connect(c, settings), ...(metrics && { metrics }) })
   const newId = () => crypto.uuidv7(clock.now())
   const listener = getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
@@ -97,11 +99,9 @@ function shown(host: string): string {
 }
 
 /** The router's context holds Node's own request and response: a call is served on them directly. */
-function connect(c: Context): Connection {
-  const { incoming, outgoing } = c.env as Parameters<typeof nodeClient> extends [infer I, infer O]
-    ? { incoming: I; outgoing: O }
-    : never
-  const { client, answered } = nodeClient(incoming, outgoing)
+function connect(c: Context, { stallMs }: Settings): Connection {
+  const { incoming, outgoing } = c.env as HttpBindings
+  const { client, answered } = nodeClient({ incoming, outgoing, stallMs })
   return { client, response: answered.then(() => RESPONSE_ALREADY_SENT) }
 }
 
@@ -117,7 +117,7 @@ export async function drain({ gateway, idle }: Opened, server: Server, graceMs: 
   const error = new GatewayError('shutting_down', 'The gateway is stopping. Send the call again.', {
     retryAfterMs: 1_000,
   })
-  for (const relay of gateway.running) relay.interrupt(error)
+  for (const call of [...gateway.running]) call.interrupt(error)
   await Promise.race([finished, wait(lastMs)])
   const closed = new Promise((resolve) => server.close(resolve))
   await Promise.race([closed, wait(flushMs)])

@@ -7,6 +7,7 @@ import { weigh } from '../core/tokens.ts'
 import { inputTotal, outputTotal } from '../core/usage.ts'
 import type { Admission } from '../admit/admit.ts'
 import type { Bill } from '../ledger/bill.ts'
+import { overflow } from '../ledger/engine/purses.ts'
 import { splitCharge, sumMoney } from '../ledger/purses.ts'
 import type { RelayEnding } from '../meter/relay.ts'
 import { pricedCounts, usageRecord } from '../record/usage.ts'
@@ -71,8 +72,13 @@ function isUncharged({ usage }: Verdict): boolean {
   return Object.keys(usage.counts).length === 0
 }
 
-async function store({ platform }: Gateway, { admission, call, caller }: Served, record: UsageRecord): Promise<void> {
+async function store(
+  { platform, telemetry }: Gateway,
+  { admission, call, caller }: Served,
+  record: UsageRecord,
+): Promise<void> {
   const { hold } = admission
+  telemetry.ended(record, overflow(hold.parts, record.parts))
   try {
     await (record.kind === 'void' ? hold.void(record) : hold.settle(record))
   } catch (error) {
@@ -125,11 +131,17 @@ async function judge(tokenizer: string, served: Served, ending: RelayEnding): Pr
     const usage = await fromBoth(tokenizer, served, ending)
     return { outcome, usage, isCapped: usage.source !== 'vendor' }
   }
-  if (outcome === 'cut') return { outcome, usage: await counted(tokenizer, served, ending), isCapped: true }
+  if (outcome === 'cut') return judgeCut(tokenizer, served, ending)
   if (outcome === 'client_abort') return judgeAbort(tokenizer, served, ending)
   // Nothing reached the caller: for him the vendor has simply failed.
   if (!delivered) return { outcome: 'vendor_failed', usage: nothing, isCapped: true }
   return { outcome, usage: await partly(tokenizer, served, ending), isCapped: true }
+}
+
+/** The money ran out. Where it did before anything could be forwarded, the caller has got nothing. */
+async function judgeCut(tokenizer: string, served: Served, ending: RelayEnding): Promise<Verdict> {
+  const usage = (await ending.counted()) === 0 ? nothing : await counted(tokenizer, served, ending)
+  return { outcome: 'cut', usage, isCapped: true }
 }
 
 async function judgeAbort(tokenizer: string, served: Served, ending: RelayEnding): Promise<Verdict> {

@@ -42,8 +42,13 @@ export async function exchange(gateway: Gateway, asking: Asking): Promise<void> 
   const admitted = await admitCall(gateway, asking, { caller, call, model, free: isFree(gateway, targets) })
   const served: Served = { call, policies: model.policies, target: undefined, attempts: [], begun: false, ...admitted }
 
-  const answered = await answerFrom(gateway, asking, { served, model, targets })
-  if (answered) await bring(gateway, asking, { served, answered })
+  try {
+    const answered = await answerFrom(gateway, asking, { served, model, targets })
+    if (answered) await bring(gateway, asking, { served, answered })
+  } finally {
+    // Whatever has failed: a hold that is left over is the reaper's, who spares those that are live.
+    gateway.ledger.live.delete(served.admission.hold)
+  }
 }
 
 /** Whatever fails on the way, no hold is left behind: nobody but its call would ever end it. */
@@ -130,32 +135,53 @@ async function answerFrom(
   { served, model, targets }: Answering,
 ): Promise<Answered | undefined> {
   const { call, admission } = served
+  const waiting = new AbortController()
+  const running = { interrupt: (error: GatewayError) => waiting.abort(error) }
+  client.onGone(() => waiting.abort())
+  if (client.gone) waiting.abort()
+  gateway.running.add(running)
   try {
     return await attemptTargets(gateway.platform, {
       call,
       model,
       targets,
       stream: call.stream || !admission.whole,
-      onGone: (run) => client.onGone(run),
-      isGone: () => client.gone,
+      signal: waiting.signal,
     })
   } catch (caught) {
-    if (caught instanceof CallerGone) {
-      await leave(gateway, { ...served, target: targets[0], attempts: caught.attempts, begun: caught.begun })
-      return undefined
-    }
-    if (!(caught instanceof NoAnswer)) {
-      await voidCall(gateway, served, 'internal')
-      throw caught
-    }
-    await voidCall(gateway, { ...served, target: targets[0], attempts: caught.attempts }, caught.error.code)
-    throw caught.error
+    return await unanswered(gateway, { served, targets, caught })
+  } finally {
+    gateway.running.delete(running)
   }
 }
 
+interface Unanswered {
+  readonly served: Served
+  readonly targets: readonly Target[]
+  readonly caught: unknown
+}
+
+/** Ends the hold of a call that no vendor has answered, and tells the caller why, if he is there. */
+async function unanswered(gateway: Gateway, { served, targets, caught }: Unanswered): Promise<undefined> {
+  if (!(caught instanceof CallerGone || caught instanceof NoAnswer)) {
+    await voidCall(gateway, served, 'internal')
+    throw caught
+  }
+  const { attempts } = caught
+  const last = attempts.at(-1)
+  const target = targets.find(({ vendor, model }) => vendor === last?.vendor && model === last.model)
+  const tried: Served = { ...served, target, attempts }
+  if (caught instanceof CallerGone) return leave(gateway, { ...tried, begun: caught.begun })
+  await voidCall(gateway, tried, caught.error.code)
+  throw caught.error
+}
+
 /** The caller hung up before any content. Where no vendor was called yet, there is nothing to record. */
-async function leave(gateway: Gateway, served: Served): Promise<void> {
-  if (served.attempts.length === 0) return served.admission.hold.void()
+async function leave(gateway: Gateway, served: Served): Promise<undefined> {
+  if (served.attempts.length === 0) {
+    await served.admission.hold.void()
+    return
+  }
   await chargeEnding(gateway, served, {
     outcome: 'client_abort',
     usage: undefined,

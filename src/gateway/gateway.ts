@@ -1,6 +1,7 @@
 import type { Authenticator } from '../auth/authenticate.ts'
+import type { GatewayError } from '../core/errors.ts'
 import type { Ledger } from '../ledger/hold.ts'
-import type { Relay } from '../meter/relay.ts'
+import type { Telemetry } from '../record/telemetry.ts'
 import type { Platform } from '../ports.ts'
 
 /** Everything that serving a call needs. */
@@ -8,8 +9,9 @@ export interface Gateway {
   readonly platform: Platform
   readonly ledger: Ledger
   readonly auth: Authenticator
-  /** Streams under way, so that a stopping process can end them in order. */
-  readonly running: Set<Relay>
+  readonly telemetry: Telemetry
+  /** Calls that wait for a vendor and streams under way, so that a stopping process can end them in order. */
+  readonly running: Set<{ interrupt(error: GatewayError): void }>
   /** True once the process is stopping: no new call is taken. */
   isStopping: boolean
 }

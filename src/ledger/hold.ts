@@ -32,6 +32,8 @@ export interface Ledger {
   readonly batcher: Batcher
   /** Holds of this process, for checkpoints. */
   readonly live: Set<Hold>
+  /** Hears of every call that was ended because its gateway died. */
+  readonly onReaped?: (record: UsageRecord) => void
 }
 
 export interface HoldRequest {
@@ -51,7 +53,7 @@ export interface HoldRequest {
   /** The service tier that is asked for, and whether audio is: both may make it dearer. */
   readonly serviceTier?: string | undefined
   readonly audio?: boolean
-  /** The most output the call may ever give: the hold never grows beyond it. */
+  /** The most output the call should ever give. */
   readonly mostOutputTokens: number
 }
 
@@ -264,7 +266,7 @@ function covers(state: State, outputTokens: number): boolean {
   if (isFenced(state)) return false
   const { mostOutputTokens } = state.request
   // Once the whole bound is paid for, the vendor keeps to it: sizes here are estimates and run up to twice too high.
-  if (state.room >= mostOutputTokens) return outputTokens <= 2 * mostOutputTokens + estimateSlack
+  if (state.room >= mostOutputTokens && outputTokens <= 2 * mostOutputTokens + estimateSlack) return true
   // Ahead of need, so that a stream seldom waits: when less than a quarter of the next step is left.
   const isNear = outputTokens + state.step / 4 > state.room
   if (isNear && state.ledger.platform.clock.elapsed() >= state.askAgainAtMs) void extendOnce(state)
@@ -306,8 +308,10 @@ async function extend(state: State): Promise<boolean> {
 
 /** Sets so many more output tokens aside, or changes nothing. */
 async function extendBy(state: State, step: number): Promise<'ok' | 'funds' | 'limit' | 'refused'> {
-  const { ledger, request, facts } = state
-  const bill = billAt(request, Math.min(request.mostOutputTokens, state.room + step))
+  const { ledger, request, facts, room } = state
+  // A vendor that goes beyond the bound is paid for as long as there is money.
+  const target = room < request.mostOutputTokens ? Math.min(request.mostOutputTokens, room + step) : room + step
+  const bill = billAt(request, target)
   const share = uncovered(bill, state.parts)
   if (share.unpaid === 0n) return 'refused'
   const needs = needsOfShare(needsFor(ledger, { request, bill }), share)

@@ -3,7 +3,7 @@ import { charge } from '../core/price.ts'
 import { rateFor } from '../core/rates.ts'
 import { weigh } from '../core/tokens.ts'
 import type { HoldRecord } from './engine/records.ts'
-import type { Ledger } from './hold.ts'
+import type { Hold, Ledger } from './hold.ts'
 import { splitCharge, sumMoney } from './purses.ts'
 import { withRequest } from './size.ts'
 
@@ -49,31 +49,39 @@ export function reapRecord(hold: HoldRecord, nowMs: number): UsageRecord {
 }
 
 /**
- * One sweep: ends the holds whose deadline passed and sends records again that Postgres has not confirmed.
- * A hold that this very process still serves is checkpointed instead: it was only late.
+ * One sweep: ends the holds whose deadline passed and sends records again that Postgres has not confirmed. One that
+ * cannot be ended is logged and comes due again: it must not stand before all that come after it.
  */
 export async function sweep(ledger: Ledger): Promise<void> {
-  const { platform, batcher, live } = ledger
-  const { shared, clock, log } = platform
-  const serving = new Map([...live].map((hold) => [hold.id, hold]))
+  const { shared, log } = ledger.platform
+  const serving = new Map([...ledger.live].map((hold) => [hold.id, hold]))
   const { holds } = await shared.claim(sweepLimit, hideMs)
   for (const hold of holds) {
-    const { accountId } = hold.facts
-    if (hold.state === 'held') {
-      const served = serving.get(hold.id)
-      if (served) {
-        await served.checkpoint()
-        continue
-      }
-      const record = reapRecord(hold, clock.now())
-      const reply = await shared.run({ type: 'reap', id: hold.id, accountId, metered: hold.metered, record, claimMs })
-      if (reply.code !== 'ok') continue
-      log('hold_reaped', { id: hold.id, charge: record.charge.toString() })
-      batcher.add(record)
-    } else if (hold.record) {
-      batcher.add(hold.record)
-    } else {
-      await shared.run({ type: 'finalise', id: hold.id, accountId, total: 0n })
+    try {
+      await sweepOne(ledger, hold, serving.get(hold.id))
+    } catch (error) {
+      log('sweep_failed', { id: hold.id, error: String(error) })
     }
+  }
+}
+
+/** A hold that this very process still serves is checkpointed instead: it was only late. */
+async function sweepOne(ledger: Ledger, hold: HoldRecord, served: Hold | undefined): Promise<void> {
+  const { platform, batcher } = ledger
+  const { shared, clock, log } = platform
+  const { id, facts, metered } = hold
+  const { accountId } = facts
+  if (hold.state === 'held') {
+    if (served) return served.checkpoint()
+    const record = reapRecord(hold, clock.now())
+    const reply = await shared.run({ type: 'reap', id, accountId, metered, record, claimMs })
+    if (reply.code !== 'ok') return
+    log('hold_reaped', { id, charge: record.charge.toString() })
+    batcher.add(record)
+    ledger.onReaped?.(record)
+  } else if (hold.record) {
+    batcher.add(hold.record)
+  } else {
+    await shared.run({ type: 'finalise', id, accountId, total: 0n })
   }
 }

@@ -51,6 +51,8 @@ export interface ReconcileParts {
   readonly batcher: Pick<Batcher, 'unflushed'>
   readonly clock: Clock
   readonly log: Log
+  /** True once the process stops: nothing further is compared. */
+  isStopping(): boolean
 }
 
 /** Compares the engine with the books, again and again; each run begins where the one before ended. */
@@ -95,12 +97,13 @@ async function compareAccounts(parts: ReconcileParts, from: number): Promise<Com
   while (compared + busy < runAccounts) {
     const accounts = await lentAccounts(parts.database, next, pageAccounts)
     for (const accountId of accounts) {
+      if (parts.isStopping()) return { drifts, compared, busy, next }
       const found = await compareAccount(parts, accountId)
       if (found) drifts.push(...found)
       if (found) compared += 1
       else busy += 1
+      next = accountId
     }
-    next = accounts.at(-1) ?? 0
     if (accounts.length < pageAccounts) return { drifts, compared, busy, next: 0 }
   }
   return { drifts, compared, busy, next }
@@ -183,7 +186,9 @@ function tell(log: Log, { violations, drifts, over, under }: Reconciliation): vo
     drifts: drifts.length,
     over: over.toString(),
     under: under.toString(),
-    purses: drifts.slice(0, named).map(({ accountId, purse, asset, amount }) => ({ accountId, purse, asset, amount: `${amount}` })),
+    purses: drifts
+      .slice(0, named)
+      .map(({ accountId, purse, asset, amount }) => ({ accountId, purse, asset, amount: `${amount}` })),
   })
 }
 

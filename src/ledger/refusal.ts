@@ -1,6 +1,7 @@
 import type { Caller } from '../core/call.ts'
 import { GatewayError, invalidKey } from '../core/errors.ts'
 import { printMoney } from '../core/money.ts'
+import { periodStart } from '../core/period.ts'
 import { printTokens } from '../core/tokens.ts'
 import type { Platform } from '../ports.ts'
 import { type Bill, uncovered } from './bill.ts'
@@ -31,7 +32,7 @@ export async function refusal(ledger: { readonly platform: Platform }, refused: 
     case 'funds':
       return fundsRefusal(reply, refused, await isOnlyHeld(ledger, refused, reply))
     case 'limit':
-      return limitRefusal(reply, caller.currency)
+      return limitRefusal(reply, caller.currency, await isBudgetHeld(ledger, refused, reply))
     case 'denied':
       if (reply.what === 'account')
         return new GatewayError('billing_unavailable', 'This account is stopped. Ask its operator.', {
@@ -78,11 +79,30 @@ function fundsRefusal(reply: Funds, { caller, bill, needs }: Refused, onlyHeld: 
   )
 }
 
+type Limit = Extract<AdmitReply, { code: 'limit' }>
+
+/** Whether what was spent leaves room in the budget for the call: then calls in flight hold it, and may give it back. */
+async function isBudgetHeld({ platform }: { platform: Platform }, refused: Refused, reply: Limit): Promise<boolean> {
+  const { caller, bill } = refused
+  if (reply.what !== 'budget') return false
+  const budgets = caller.chain.find(({ id }) => id === reply.keyId)?.budgets ?? []
+  const key = await platform.shared.key(caller.accountId, reply.keyId)
+  const now = platform.clock.now()
+  return budgets.every(({ limit, window }) => {
+    const counted = key?.windows.find((one) => one.window === window)
+    if (!counted) return false
+    const spent = counted.period === periodStart(window, now) ? counted.spent : 0n
+    return spent + bill.money <= limit
+  })
+}
+
 const limitNames = { requests: 'requests per minute', concurrency: 'calls at the same time', budget: 'budget' } as const
 
-function limitRefusal(reply: Extract<AdmitReply, { code: 'limit' }>, currency: string): GatewayError {
+function limitRefusal(reply: Limit, currency: string, isHeld: boolean): GatewayError {
   const limit = typeof reply.limit === 'bigint' ? `${printMoney(reply.limit)} ${currency}` : String(reply.limit)
   const text = `The key's limit of ${limit} ${limitNames[reply.what]} is reached.`
+  if (isHeld)
+    return new NotFunded('credit_held', `${text} Calls in flight hold what is left of it.`, { retryAfterMs: 1_000 })
   // A budget that never starts anew is not a matter of waiting: SDKs would retry a 429 for nothing.
   if (reply.what === 'budget' && reply.retryMs === 0)
     return new NotFunded('insufficient_quota', `${text} Ask for a larger budget.`)

@@ -24,6 +24,11 @@ const maxInFlight = 32
  */
 const maxWaitingUnits = 1024 * 1024
 
+interface Piece {
+  readonly number: number
+  readonly text: string
+}
+
 /** A counter for one text. */
 export function openCounter(tokenizer: Tokenizer): Counter {
   return new PieceCounter(tokenizer)
@@ -36,10 +41,14 @@ class PieceCounter implements Counter {
   /** Characters that no count covers yet: not cut, waiting, or with the tokenizer. */
   #ascii = 0
   #nonAscii = 0
-  #waiting: string[] = []
+  #waiting: Piece[] = []
   #waitingUnits = 0
   #inFlight = 0
-  #onIdle: (() => void)[] = []
+  /** Pieces so far, and the numbers of those without a count, in order. */
+  #cut = 0
+  readonly #open = new Set<number>()
+  /** Who waits until the pieces before a number have their counts. */
+  #waiters: { readonly before: number; readonly run: () => void }[] = []
 
   constructor(tokenizer: Tokenizer) {
     this.#tokenizer = tokenizer
@@ -47,11 +56,13 @@ class PieceCounter implements Counter {
 
   add(text: string): void {
     this.#track(text, 1)
-    for (const piece of this.#cutter.push(text)) {
-      if (this.#waitingUnits + piece.length > maxWaitingUnits) this.#finish(piece, roughTokens(piece))
+    for (const cut of this.#cutter.push(text)) {
+      const piece = { number: this.#cut++, text: cut }
+      this.#open.add(piece.number)
+      if (this.#waitingUnits + cut.length > maxWaitingUnits) this.#finish(piece, roughTokens(cut))
       else {
         this.#waiting.push(piece)
-        this.#waitingUnits += piece.length
+        this.#waitingUnits += cut.length
       }
     }
     this.#send()
@@ -62,7 +73,9 @@ class PieceCounter implements Counter {
   }
 
   async total(): Promise<number> {
-    if (this.#inFlight > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
+    const before = this.#cut
+    // Not for what is added meanwhile: of a stream that never pauses nobody would ever hear.
+    if (this.#oldest() < before) await new Promise<void>((run) => this.#waiters.push({ before, run }))
     const rest = this.#cutter.rest()
     // Read before the wait: what is cut meanwhile holds the rest, which must not count twice.
     const counted = this.#counted
@@ -72,36 +85,47 @@ class PieceCounter implements Counter {
   /** Single pieces, not runs of them: a run would be cut anew by the tokenizer, and not always at the same places. */
   #send(): void {
     let sent = 0
-    while (this.#inFlight < maxInFlight && sent < this.#waiting.length) {
-      const piece = this.#waiting[sent++] ?? ''
-      this.#waitingUnits -= piece.length
+    for (const piece of this.#waiting) {
+      if (this.#inFlight === maxInFlight) break
+      sent++
+      this.#waitingUnits -= piece.text.length
       this.#inFlight++
       void this.#countPiece(piece)
     }
     if (sent > 0) this.#waiting = this.#waiting.slice(sent)
   }
 
-  async #countPiece(piece: string): Promise<void> {
-    const tokens = await this.#count(piece)
+  async #countPiece(piece: Piece): Promise<void> {
+    const tokens = await this.#count(piece.text)
     this.#finish(piece, tokens)
     this.#inFlight--
     this.#send()
-    if (this.#inFlight > 0) return
-    for (const run of this.#onIdle.splice(0)) run()
   }
 
-  async #count(piece: string): Promise<number> {
+  /** The number of the oldest piece without a count. */
+  #oldest(): number {
+    const [oldest = this.#cut] = this.#open
+    return oldest
+  }
+
+  async #count(text: string): Promise<number> {
     try {
-      return await this.#tokenizer.count(piece)
+      return await this.#tokenizer.count(text)
     } catch {
       // A count must not fail the call that it meters; the estimate is what the tokenizer itself falls back to.
-      return roughTokens(piece)
+      return roughTokens(text)
     }
   }
 
-  #finish(piece: string, tokens: number): void {
+  #finish({ number, text }: Piece, tokens: number): void {
     this.#counted += tokens
-    this.#track(piece, -1)
+    this.#track(text, -1)
+    this.#open.delete(number)
+    const oldest = this.#oldest()
+    const due = this.#waiters.filter(({ before }) => before <= oldest)
+    if (due.length === 0) return
+    this.#waiters = this.#waiters.filter(({ before }) => before > oldest)
+    for (const { run } of due) run()
   }
 
   #track(text: string, sign: 1 | -1): void {

@@ -5,14 +5,21 @@ import type { Client } from '../ports.ts'
 /** A body must be here by then; slow uploads of the largest body fit. */
 const bodyMs = 120_000
 
+export interface NodeClientOptions {
+  readonly incoming: IncomingMessage
+  readonly outgoing: ServerResponse
+  /** A caller who takes nothing of what is left of his answer for this long is cut off. */
+  readonly stallMs: number
+}
+
 /**
  * The caller's side of a call on Node: its request and response, with no stream in between. `answered` resolves when
  * the status line went out or the caller left: until then an error can still be answered.
  */
-export function nodeClient(
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
-): { readonly client: Client; readonly answered: Promise<void> } {
+export function nodeClient({ incoming, outgoing, stallMs }: NodeClientOptions): {
+  readonly client: Client
+  readonly answered: Promise<void>
+} {
   const gone = new Set<() => void>()
   const { promise: answered, resolve } = Promise.withResolvers<void>()
   let isGone = false
@@ -40,7 +47,11 @@ export function nodeClient(
     },
     write: (bytes) => outgoing.write(bytes),
     onDrain: (run) => outgoing.on('drain', run),
-    end: (bytes) => void outgoing.end(bytes),
+    end(bytes) {
+      // Nobody looks after the call any more; Node sets another limit once all is sent.
+      outgoing.setTimeout(stallMs, () => outgoing.destroy())
+      outgoing.end(bytes)
+    },
     destroy: () => void outgoing.destroy(),
   }
   return { client, answered }

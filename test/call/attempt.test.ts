@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { attemptTargets, type AttemptOptions, CallerGone, NoAnswer } from '../../src/call/attempt.ts'
+import { attemptTargets, CallerGone, NoAnswer } from '../../src/call/attempt.ts'
 import type { Model } from '../../src/core/catalog.ts'
+import { GatewayError } from '../../src/core/errors.ts'
 import { chat } from '../../src/fronts/chat.ts'
 import { systemClock } from '../../src/platform/clock.ts'
 import type { Platform, Receiver, Send } from '../../src/ports.ts'
@@ -50,15 +51,13 @@ const bytes = (status: number, text: string) => (receiver: Receiver) => {
 }
 const answer = '{"choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}'
 
-const attempt = (send: Send, caller: Partial<Pick<AttemptOptions, 'isGone' | 'onGone'>> = {}) =>
+const attempt = (send: Send, { signal } = new AbortController()) =>
   attemptTargets(platformWith(send), {
     call,
     model: {} as Model,
     targets,
     stream: false,
-    onGone: () => {},
-    isGone: () => false,
-    ...caller,
+    signal,
   })
 
 async function failure(work: Promise<unknown>): Promise<unknown> {
@@ -71,19 +70,17 @@ async function failure(work: Promise<unknown>): Promise<unknown> {
 describe('a caller', () => {
   test('who left before the first try calls no vendor', async () => {
     const { send, called } = vendors(bytes(200, answer))
-    const error = await failure(attempt(send, { isGone: () => true }))
+    const caller = new AbortController()
+    caller.abort()
+    const error = await failure(attempt(send, caller))
     expect(error).toBeInstanceOf(CallerGone)
     expect([(error as CallerGone).attempts, (error as CallerGone).begun, called]).toEqual([[], false, []])
   })
 
   test('who leaves during a try ends it, and no other target is called', async () => {
-    let leave = (): void => {}
-    let isGone = false
-    const { send, called } = vendors(() => {
-      isGone = true
-      leave()
-    })
-    const error = await failure(attempt(send, { isGone: () => isGone, onGone: (run) => (leave = run) }))
+    const caller = new AbortController()
+    const { send, called } = vendors(() => caller.abort())
+    const error = await failure(attempt(send, caller))
     expect(error).toBeInstanceOf(CallerGone)
     expect([(error as CallerGone).attempts.length, (error as CallerGone).begun, called]).toEqual([
       1,
@@ -91,6 +88,18 @@ describe('a caller', () => {
       ['one.test'],
     ])
   })
+})
+
+test('a process that stops during a try ends it with its own error, and no other target is called', async () => {
+  const stopping = new GatewayError('shutting_down', 'The gateway is stopping.')
+  const waiting = new AbortController()
+  const { send, called } = vendors(() => waiting.abort(stopping))
+  const error = (await failure(attempt(send, waiting))) as NoAnswer
+  expect([error.error, error.attempts.map((tried) => tried.error), called]).toEqual([
+    stopping,
+    ['shutting_down'],
+    ['one.test'],
+  ])
 })
 
 describe('a body with a good status', () => {

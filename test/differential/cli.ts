@@ -22,7 +22,8 @@ try {
     commands += played
   })
   await fc.assert(property, { numRuns, seed, endOnFailure: process.argv.includes('--no-shrink') })
-  for (const [name, count] of [...comparison.seen].toSorted()) console.log(`${String(count).padStart(8)}  ${name}`)
+  const seen = [...comparison.seen].toSorted(([a], [b]) => (a < b ? -1 : 1))
+  for (const [name, count] of seen) console.log(`${String(count).padStart(8)}  ${name}`)
   console.log(`${numRuns} histories, ${commands} commands, seed ${seed}: no difference`)
 } finally {
   comparison.close()

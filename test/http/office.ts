@@ -12,6 +12,9 @@ import { adminAccounts } from '../../src/http/admin-accounts.ts'
 import { adminCatalog } from '../../src/http/admin-catalog.ts'
 import { adminGrants } from '../../src/http/admin-grants.ts'
 import { adminKeys } from '../../src/http/admin-keys.ts'
+import { adminRefunds } from '../../src/http/admin-refunds.ts'
+import { adminUsage } from '../../src/http/admin-usage.ts'
+import { selfUsage } from '../../src/http/self-usage.ts'
 import type { Crypto } from '../../src/ports.ts'
 import { openCrypto } from '../../src/platform/crypto.ts'
 import { openPglite } from '../../src/platform/pglite.ts'
@@ -77,11 +80,12 @@ export async function openOffice(yaml = ''): Promise<Office> {
     auth,
     changed,
     recharged,
+    fresh: () => Promise.resolve(),
     policies: config.policies,
     catalog: catalog.current,
     catalogChanged: () => catalog.reload(),
   }
-  for (const routes of [adminKeys, adminAccounts, adminGrants, adminCatalog]) app.route('/', routes(deps))
+  for (const routes of [adminKeys, adminAccounts, adminGrants, adminCatalog, adminRefunds, adminUsage, selfUsage]) app.route('/', routes(deps))
   app.onError((caught, c) => {
     const { status, code, param, message } = GatewayError.from(caught)
     if (code === 'internal') console.error(caught)

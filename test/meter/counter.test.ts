@@ -28,7 +28,7 @@ function heldTokenizer() {
       await nextTurn()
     }
   }
-  return { held, asked, release }
+  return { held, asked, answers, release }
 }
 
 const failing = (count: Tokenizer['count']): Tokenizer => ({ name: 'failing', count, close: () => Promise.resolve() })
@@ -174,4 +174,16 @@ test('a total that is asked for in mid-stream counts nothing twice, though the r
     await nextTurn()
   }
   expect(await total).toBe(100)
+})
+
+test('the total does not wait for what is added meanwhile', async () => {
+  const { held, answers } = heldTokenizer()
+  const counter = openCounter(held)
+  counter.add('a'.repeat(512)) // a whole piece, and one that is not
+  const total = counter.total()
+  counter.add('b'.repeat(512))
+  answers[0]?.()
+  await nextTurn()
+  answers.at(-1)?.() // the rest, asked for last
+  expect([answers.length, await total]).toEqual([4, 2])
 })

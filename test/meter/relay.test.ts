@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/core/errors.ts'
-import { relay, type Cover, type RelayEnding, type RelayStep, type Source } from '../../src/meter/relay.ts'
+import { relay, type Cover, type Relay, type RelayEnding, type RelayStep, type Source } from '../../src/meter/relay.ts'
 import { systemClock } from '../../src/platform/clock.ts'
 import type { Tokenizer } from '../../src/ports.ts'
 
@@ -46,12 +46,19 @@ interface Relayed {
   readonly told: string
 }
 
+interface Caller {
+  /** Events reach him as they come; otherwise they are gathered for one body. */
+  readonly live?: boolean
+  /** What he does once the source has given what it has. */
+  readonly then?: (running: Relay) => void
+}
+
 /** Relays to a caller who reads at once. */
-async function relayed(source: Source, cover: Cover): Promise<Relayed> {
+async function relayed(source: Source, cover: Cover, { live = true, then }: Caller = {}): Promise<Relayed> {
   const written: string[] = []
   let told = ''
   let ending: RelayEnding | undefined
-  const { done, start } = relay({
+  const running = relay({
     source,
     cover,
     tokenizer,
@@ -64,7 +71,7 @@ async function relayed(source: Source, cover: Cover): Promise<Relayed> {
       return Promise.resolve(0n)
     },
     outlet: {
-      live: true,
+      live,
       write(steps) {
         written.push(...steps.flatMap(({ piece }) => piece.text ?? []))
         return true
@@ -75,8 +82,9 @@ async function relayed(source: Source, cover: Cover): Promise<Relayed> {
       destroy: () => (told = 'destroy'),
     },
   })
-  start()
-  await done
+  running.start()
+  then?.(running)
+  await running.done
   if (!ending) throw new Error('nothing was settled')
   return { written, ending, told }
 }
@@ -125,7 +133,39 @@ test('an error after the end of the answer changes nothing', async () => {
   const error = new GatewayError('vendor_error', 'Overloaded.')
   const late: RelayStep = { event: { name: 'error', data: encoder.encode('{}') }, piece: { error } }
   const steps = [said('one '), finish, late]
-  const source: Source = { attach: (listener) => listener.steps(steps), pause() {}, resume() {}, abort() {} }
-  const { ending, told } = await relayed(source, coverOf(100, 100))
+  const { ending, told } = await relayed(staysOpen(steps), coverOf(100, 100))
   expect([ending.outcome, ending.error, told]).toEqual(['complete', undefined, 'close'])
+})
+
+/** Gives `steps` at once, and neither more nor an end. */
+function staysOpen(steps: readonly RelayStep[]): Source {
+  return { attach: (listener) => listener.steps(steps), pause() {}, resume() {}, abort() {} }
+}
+
+const usage: RelayStep = {
+  event: { name: '', data: encoder.encode('{"usage":{}}') },
+  piece: { usage: { counts: { input: 1, output: 1 }, anomalies: [] }, usageOnly: true },
+}
+const leave = (running: Relay): void => running.gone()
+
+describe('a caller who hangs up after the finish reason', () => {
+  test('is served whole where the answer was streamed', async () => {
+    const source = endsOnResume([said('one '), usage, finish])
+    const { ending } = await relayed(source, coverOf(100, 100), { then: leave })
+    expect([ending.outcome, ending.delivered]).toEqual(['complete', true])
+  })
+
+  test('got nothing where it was gathered', async () => {
+    const source = staysOpen([said('one '), finish])
+    const { ending } = await relayed(source, coverOf(100, 100), { live: false, then: leave })
+    expect([ending.outcome, ending.delivered]).toEqual(['client_abort', false])
+  })
+})
+
+test.each([
+  ['before the text is old', [usage, said('one ')], false],
+  ['after it is fresh', [said('one '), usage], true],
+])('a usage that was told %s', async (_, steps, isFresh) => {
+  const { ending } = await relayed(staysOpen(steps), coverOf(100, 100), { then: leave })
+  expect(ending.isUsageFresh).toBe(isFresh)
 })

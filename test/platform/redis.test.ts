@@ -4,7 +4,7 @@ import { cellOf } from '../../src/core/cell.ts'
 import { SharedUnavailable } from '../../src/core/shared-unavailable.ts'
 import type { Assert, Command, Credit } from '../../src/ledger/engine/commands.ts'
 import { systemClock } from '../../src/platform/clock.ts'
-import type { RedisAddress } from '../../src/platform/redis-connection.ts'
+import { type RedisAddress, slotOf } from '../../src/platform/redis-connection.ts'
 import { openRedis, type RedisShared } from '../../src/platform/redis.ts'
 import type { Clock } from '../../src/ports.ts'
 import { sharedContract } from '../contracts/shared.ts'
@@ -357,4 +357,9 @@ describe.skipIf(!hasRedis)('faults', () => {
 test('an address that is no URL of Redis is refused without repeating it', async () => {
   const opening = openReplica({ url: 'http://secret@host' })
   await expect(opening).rejects.toThrow('A Redis address is redis://host:port or rediss://host:port')
+})
+
+test('a name has the slot that clusters give it', () => {
+  // 0x31c3 is the check value of the specification.
+  expect([slotOf('123456789'), slotOf('v0'), slotOf('v183')]).toEqual([0x31c3, 5_292, 7_541])
 })

@@ -80,7 +80,7 @@ async function stopping({ url }: GatewayProcess): Promise<Response> {
   })
 }
 
-async function receiptOf({ id }: Heard): Promise<Receipt | undefined> {
+async function receiptOf(id: string): Promise<Receipt | undefined> {
   const database = await openPglite(join(home, 'data', 'pglite'))
   const books = openBooks(database)
   const found = await books.findKey(await onlyMasterHash(database))
@@ -117,7 +117,7 @@ describe('a gateway that is told to stop in mid-stream', () => {
     finish(unfinished.at(-1))
     heard = await call.over
     code = await ended
-    receipt = await receiptOf(heard)
+    receipt = await receiptOf(heard.id)
   })
 
   test('lets the stream finish and charges it in full', () => {
@@ -135,6 +135,38 @@ describe('a gateway that is told to stop in mid-stream', () => {
   })
 })
 
+describe('a call whose vendor has not answered when the gateway stops', () => {
+  let refusal: { status: number; code: string }
+  let receipt: Receipt | undefined
+
+  beforeAll(async () => {
+    const asked = Promise.withResolvers<void>()
+    vendor.behave(() => asked.resolve())
+    const gateway = await start(1)
+    const call = fetch(`${gateway.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+    await asked.promise
+    const ended = gateway.kill('SIGTERM')
+    const answer = await call
+    const { error } = (await answer.json()) as { error: { code: string } }
+    refusal = { status: answer.status, code: error.code }
+    await ended
+    receipt = await receiptOf(answer.headers.get('x-request-id') ?? '')
+    vendor.behave(begin)
+  })
+
+  test('is refused with a 503 that may be tried again', () => {
+    expect(refusal).toEqual({ status: 503, code: 'shutting_down' })
+  })
+
+  test('costs nothing and is in the books', () => {
+    expect([receipt?.outcome, receipt?.error, receipt?.charge]).toEqual(['vendor_failed', 'shutting_down', 0n])
+  })
+})
+
 describe('a stream that does not end when the gateway stops', () => {
   let heard: Heard
   let code: number | string
@@ -145,7 +177,7 @@ describe('a stream that does not end when the gateway stops', () => {
     const call = await underWay(gateway)
     code = await gateway.kill('SIGTERM')
     heard = await call.over
-    receipt = await receiptOf(heard)
+    receipt = await receiptOf(heard.id)
   })
 
   test('is ended with an error frame after the grace', () => {

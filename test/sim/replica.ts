@@ -14,6 +14,7 @@ import { decide } from '../../src/ledger/engine/decide.ts'
 import { openSpender } from '../../src/ledger/spender.ts'
 import type { Journal } from '../../src/platform/journal.ts'
 import { openMemory } from '../../src/platform/memory.ts'
+import { openTelemetry } from '../../src/record/telemetry.ts'
 import type { Books, Crypto, Platform, Send, Settings, Tokenizer } from '../../src/ports.ts'
 import { type Truth, tokenizer } from './traffic.ts'
 import type { Owner, World } from './world.ts'
@@ -117,6 +118,7 @@ export async function startReplica(parts: ReplicaParts): Promise<Replica> {
     platform,
     ledger,
     auth: createAuthenticator({ books, crypto: platform.crypto, clock }),
+    telemetry: openTelemetry(),
     running: new Set(),
     isStopping: false,
   }

@@ -77,7 +77,7 @@ export function converse(saying: Saying): Promise<Conversation> {
     })
     asked.on('error', () => over(false))
     asked.on('response', (answer) => {
-      const take = listener(saying, heard, answer)
+      const { take, end } = listener(saying, heard, answer)
       answer.setEncoding('utf8')
       answer.on('data', (text: string) => {
         if (isOver) return
@@ -86,6 +86,7 @@ export function converse(saying: Saying): Promise<Conversation> {
         asked.destroy()
         over(true)
       })
+      answer.on('end', end)
       // Also after an answer that broke off.
       answer.on('close', () => over(false))
       answer.on('error', () => over(false))
@@ -119,31 +120,34 @@ function listener({ now = () => performance.now() }: Saying, heard: Heard, answe
   heard.status = answer.statusCode ?? 0
   heard.id = String(answer.headers['x-request-id'] ?? '')
   const isStream = (answer.headers['content-type'] ?? '').includes('text/event-stream')
-  const length = Number(answer.headers['content-length'] ?? -1)
   let pending = ''
-  return (text: string) => {
-    heard.bytes += Buffer.byteLength(text)
-    pending += text
-    if (!isStream) {
-      if (heard.bytes === length) hear(JSON.parse(pending) as Body, heard, true)
-      return
-    }
-    const lines = pending.split('\n')
-    pending = lines.pop() ?? ''
-    for (const line of lines) hearLine(line, heard)
-    heard.arrivals.push({ atMs: now(), length: heard.text.length })
+  return {
+    take(text: string): void {
+      heard.bytes += Buffer.byteLength(text)
+      pending += text
+      if (!isStream) return
+      const lines = pending.split('\n')
+      pending = lines.pop() ?? ''
+      for (const line of lines) hearLine(line, heard)
+      heard.arrivals.push({ atMs: now(), length: heard.text.length })
+    },
+    /** The answer is here to its last byte. */
+    end(): void {
+      if (isStream) return
+      hear(JSON.parse(pending) as Body, heard)
+      heard.isWhole = heard.code === undefined
+    },
   }
 }
 
 function hearLine(line: string, heard: Heard): void {
   if (line === 'data: [DONE]') heard.isWhole = true
-  else if (line.startsWith('data: ')) hear(JSON.parse(line.slice('data: '.length)) as Body, heard, false)
+  else if (line.startsWith('data: ')) hear(JSON.parse(line.slice('data: '.length)) as Body, heard)
 }
 
-function hear({ choices, usage, error }: Body, heard: Heard, isBody: boolean): void {
+function hear({ choices, usage, error }: Body, heard: Heard): void {
   const [choice] = choices ?? []
   heard.text += (choice?.delta ?? choice?.message)?.content ?? ''
   if (usage) heard.usage = { prompt: usage.prompt_tokens, completion: usage.completion_tokens }
   heard.code = error?.code ?? heard.code
-  if (isBody && error === undefined) heard.isWhole = true
 }

@@ -172,6 +172,7 @@ function sameMetered(a: Metered, b: Metered): boolean {
     a.outputTokens === b.outputTokens &&
     a.vendor === b.vendor &&
     a.vendorModel === b.vendorModel &&
-    a.tokenizer === b.tokenizer
+    a.tokenizer === b.tokenizer &&
+    a.serviceTier === b.serviceTier
   )
 }

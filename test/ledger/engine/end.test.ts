@@ -141,6 +141,14 @@ describe('reap', () => {
     expect(self.run(reapCommand([wallet(30n)]))).toEqual({ code: 'moved' })
     expect(state(self)).toEqual(before)
   })
+
+  test('hears of a service tier that it did not see, because the tier prices the call', () => {
+    const self = held()
+    const tier = { ...metered, serviceTier: 'flex' }
+    self.run({ type: 'checkpoint', id: 'call', accountId, metered: tier, termMs: 30_000 })
+    expect(self.run(reapCommand([wallet(30n)]))).toEqual({ code: 'moved' })
+    expect(self.run(reapCommand([wallet(30n)], tier))).toEqual({ code: 'ok', overflow: 0n })
+  })
 })
 
 describe('a hold that has ended', () => {
