@@ -57,6 +57,11 @@ export const profiles: readonly Profile[] = [
 
 /** What the vendors that count too much count too much, at the price of output. */
 const overflowNanos = 6_000n
+/** An account whose key has a budget for the hour, in which all of it happens, and one whose key has few slots. */
+const budgeted = 2
+const budget = 1_000_000n
+const limited = 3
+const concurrency = 4
 const chaosMs = 60_000
 const healMs = 300_000
 const accounts = 3
@@ -152,7 +157,7 @@ export async function simulate(seed: number, profile: Profile, hooks: Hooks = {}
     overflow: (accountId) => overflowOf(state, accountId),
   })
   const left = await leftOver(state)
-  findings.wrong.push(...state.problems, ...left)
+  findings.wrong.push(...state.problems, ...left, ...overBudget(state))
   return { ...findings, seed, profile: profile.name, events: world.events }
 }
 
@@ -186,9 +191,9 @@ function keyRow(id: number): KeyRow {
     hash: `key-${id}`,
     version: 1,
     models: undefined,
-    budgets: id === 2 ? [{ limit: 3_000_000n, window: 'hour' }] : [],
+    budgets: id === budgeted ? [{ limit: budget, window: 'hour' }] : [],
     requestsPerMinute: undefined,
-    concurrency: id === 3 ? 4 : undefined,
+    concurrency: id === limited ? concurrency : undefined,
     expiresAtMs: undefined,
     revokedAtMs: undefined,
   }
@@ -236,11 +241,15 @@ function start(state: State): void {
   )
 }
 
-function callOf({ truths, plans }: State, body: string): { plan: Plan; truth: Truth } {
+function callOf({ truths, plans, problems }: State, body: string): { plan: Plan; truth: Truth } {
   const id = /call ([0-9a-f-]{36})/.exec(body)?.[1] ?? ''
   const plan = plans.get(id)
   const truth = truths.get(id)
   if (!plan || !truth) throw new Error('a vendor was called for nobody')
+  if (truth.accountId === limited) {
+    const busy = [...truths.values()].filter(({ accountId, atVendor }) => accountId === limited && atVendor).length
+    if (busy >= concurrency) problems.push(`${busy + 1} calls at a time, of ${concurrency}`)
+  }
   return { plan, truth }
 }
 
@@ -288,6 +297,7 @@ function call(state: State): void {
     disturbed: false,
     killedAtMs: undefined,
     refusal: undefined,
+    atVendor: false,
   }
   state.truths.set(id, truth)
   state.plans.set(id, planCall(random, maxTokens))
@@ -347,7 +357,11 @@ function kill(state: State): void {
   disturb(state)
   // A process that stood still when it was killed has done nothing since it was stopped.
   const lastMs = replica.owner.pausedUntilMs > world.nowMs ? state.pausedAtMs : world.nowMs
-  for (const truth of state.truths.values()) truth.killedAtMs ??= lastMs
+  for (const truth of state.truths.values()) {
+    truth.killedAtMs ??= lastMs
+    // Its connections broke with it.
+    truth.atVendor = false
+  }
   world.after(world.random.whole(100, 5_000), () => start(state))
 }
 
@@ -384,6 +398,13 @@ async function leftOver(state: State): Promise<string[]> {
     if (purse && -purse.posted > overflowOf(state, id)) wrong.push(`account ${id} is overdrawn by ${-purse.posted}`)
   }
   return wrong
+}
+
+/** What a key has spent is within its budget, but for what vendors counted too much. */
+function overBudget(state: State): string[] {
+  const rows = [...state.books.rows.values()].flat().filter(({ record }) => record.accountId === budgeted)
+  const spent = rows.reduce((sum, { charge }) => sum + charge, 0n)
+  return spent > budget + overflowOf(state, budgeted) ? [`${spent} is spent of a budget of ${budget}`] : []
 }
 
 /** A vendor may count more than it was held for: the three tokens of "more", on the calls that were charged by it. */

@@ -37,6 +37,8 @@ export interface Truth {
   disturbed: boolean
   killedAtMs: number | undefined
   refusal: string | undefined
+  /** A vendor is at work for the call. */
+  atVendor: boolean
 }
 
 export interface Plan {
@@ -85,6 +87,7 @@ export function simSend(world: World, owner: Owner, callOf: (body: string) => { 
   return (request, receiver) => {
     const body = new TextDecoder().decode(request.body)
     const { plan, truth } = callOf(body)
+    truth.atVendor = true
     const streamed = body.includes('"stream":true')
     return play({ world, owner, receiver, plan, truth, streamed })
   }
@@ -100,13 +103,15 @@ interface Playing {
 }
 
 function play(playing: Playing): Sending {
-  const { world, owner, plan } = playing
+  const { world, owner } = playing
   let isOver = false
   let isPaused = false
   const parked: (() => void)[] = []
-  const steps = stepsOf(playing, () => {
+  const over = (): void => {
     isOver = true
-  })
+    playing.truth.atVendor = false
+  }
+  const steps = stepsOf(playing, over)
   const run = (at: number): void => {
     const step = steps[at]
     if (!step || isOver) return
@@ -117,7 +122,6 @@ function play(playing: Playing): Sending {
     }
     world.after(step.ms, () => (isPaused ? void parked.push(go) : go()), owner)
   }
-  void plan
   run(0)
   return {
     pause() {
@@ -127,9 +131,7 @@ function play(playing: Playing): Sending {
       isPaused = false
       for (const go of parked.splice(0)) go()
     },
-    abort() {
-      isOver = true
-    },
+    abort: over,
   }
 }
 
@@ -186,7 +188,11 @@ function stepsOf({ receiver, plan, truth, streamed }: Playing, over: () => void)
     ]
   steps.push({ ms: 1, run: () => data(chunk({}, 'stop')) })
   if (plan.usage !== 'none') steps.push({ ms: 1, run: () => (noteUsage(), data({ ...base, choices: [], usage })) })
-  if (plan.end !== 'no-done') steps.push({ ms: 1, run: () => data('[DONE]') })
+  const done = () => {
+    truth.atVendor = false
+    data('[DONE]')
+  }
+  if (plan.end !== 'no-done') steps.push({ ms: 1, run: done })
   return [...steps, { ms: 1, run: () => (over(), receiver.end()) }]
 }
 
