@@ -60,7 +60,11 @@ export function buildApp({ gateway, connect, checks, metrics, admin = [] }: AppO
   )
   app.onError((caught, c) => {
     const error = GatewayError.from(caught)
-    if (error.code === 'internal') log('internal_error', { id: c.get('id'), path: c.req.path, error: stackOf(caught) })
+    const id = c.get('id')
+    if (error.code === 'internal') log('internal_error', { id, path: c.req.path, error: stackOf(caught) })
+    // The caller cannot know why, and a call that was not let in has no record that would tell the operator.
+    if (error.code === 'billing_unavailable' && error.cause !== undefined)
+      log('billing_unavailable', { id, path: c.req.path, error: stackOf(error.cause) })
     return failure(c, error)
   })
   return app
@@ -72,12 +76,19 @@ interface Serving {
   readonly connection: Connection
 }
 
-/** Errors until the first byte are the router's to answer; later ones the stream has told already. */
+/** Errors until the first byte are the router's to answer; later ones the stream has told already, but for bugs. */
 async function serve(gateway: Gateway, { front, id, connection }: Serving): Promise<Response> {
   const { client, response } = connection
+  const { later, log } = gateway.platform
+  let isAnswered = false
+  const answered = response.then(() => (isAnswered = true))
   const work = exchange(gateway, { front, client, id })
-  gateway.platform.later(work.catch(() => {}))
-  await Promise.race([work, response])
+  later(
+    work.catch((caught) => {
+      if (isAnswered && !(caught instanceof GatewayError)) log('internal_error', { id, error: stackOf(caught) })
+    }),
+  )
+  await Promise.race([work, answered])
   return response
 }
 

@@ -1,4 +1,5 @@
 import type { JsonObject } from '../core/call.ts'
+import { concat } from '../core/concat.ts'
 import { GatewayError } from '../core/errors.ts'
 import { createSseParser, type ServerEvent } from '../core/sse.ts'
 import type { TimeLimits } from '../core/catalog.ts'
@@ -113,7 +114,12 @@ export function callVendor(tools: Tools, call: VendorCall): Trying {
     lastWord: undefined,
     isCommitted: false,
   }
-  state.sending = tools.send(call.request, receiverOf(state))
+  try {
+    state.sending = tools.send(call.request, receiverOf(state))
+  } catch (cause) {
+    // An address or a header that the transport does not take. Left alone, the watch would reject what nobody awaits.
+    broken(state, new GatewayError('vendor_error', 'The request could not be sent to the vendor.', { cause }))
+  }
   return {
     answer: promise,
     get begun() {
@@ -297,20 +303,8 @@ function openBody(): { add(chunk: Uint8Array, limit: number): boolean; bytes(): 
       chunks.push(chunk)
       return true
     },
-    bytes: () => joined(chunks, size),
+    bytes: () => concat(chunks),
   }
-}
-
-/** One array of all chunks; a single chunk is not copied. */
-function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
-  if (chunks.length === 1 && chunks[0]) return chunks[0]
-  const all = new Uint8Array(size)
-  let at = 0
-  for (const chunk of chunks) {
-    all.set(chunk, at)
-    at += chunk.length
-  }
-  return all
 }
 
 /** The first byte, the silence between two chunks, and the whole, each with its own limit; one timer for all. */

@@ -3,9 +3,13 @@ import { run } from './serve.ts'
 /** `npm start`: runs the gateway until it is told to stop. */
 const starting = run(process.env, (line) => process.stdout.write(line))
 
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  // The first signal stops in order; another one is the system's own and ends the process where it stands.
-  process.once(signal, () => void stop())
+const signals = ['SIGTERM', 'SIGINT'] as const
+for (const signal of signals) process.on(signal, onSignal)
+
+/** The first signal stops in order; another one is the system's own and ends the process where it stands. */
+function onSignal(): void {
+  for (const signal of signals) process.off(signal, onSignal)
+  void stop()
 }
 
 /** A start that is under way is finished first: calls may have come already. */

@@ -34,6 +34,7 @@ import { openUndici } from '../platform/undici.ts'
 import type { Crypto, Log } from '../ports.ts'
 import { banner, newKeys } from './banner.ts'
 import { configFrom, secretOf } from './configuration.ts'
+import { openPulse } from './pulse.ts'
 import { drain, listen, openGateway } from './start.ts'
 import { warmUp } from './warm-up.ts'
 
@@ -61,7 +62,7 @@ export async function run(
   const log = jsonLog(write, now)
   // Also beside a PostgreSQL: the journal of the holds lies here, and two gateways would destroy each other's.
   const unlock = lockFolder(config.dataDir)
-  const [store, tokenizer] = await Promise.all([openStore(config, log), openTokenizer()])
+  const [store, tokenizer] = await Promise.all([openStore(config, log), openTokenizer({ log })])
   const crypto = openCrypto(secretOf(config))
   const { database, books } = store
   const seeded = await seed({ database, books, crypto, config })
@@ -84,7 +85,8 @@ export async function run(
   const opened = await openGateway({ config, books, shared, send, tokenizer, crypto, log, catalog: catalog.current })
   const { gateway } = opened
 
-  const ready = { database: true, tokenizer: true, warm: false }
+  const pulse = openPulse(systemClock)
+  const ready = { tokenizer: true, warm: false }
   const { ledger } = gateway
   const reconciler = openReconciler({
     ...{ database, books, shared, log, clock: systemClock, batcher: ledger.batcher },
@@ -93,7 +95,12 @@ export async function run(
   const admin = adminRoutes({ config, database, books, crypto, gateway, catalog })
   const listening = await listen({
     gateway,
-    checks: () => ({ ...ready, books: !gateway.ledger.batcher.failing, accepting: !gateway.isStopping }),
+    checks: () => ({
+      database: pulse.isAlive,
+      ...ready,
+      books: !ledger.batcher.failing,
+      accepting: !gateway.isStopping,
+    }),
     metrics: metricsOf(gateway, reconciler),
     admin,
     host: config.server.host,
@@ -103,7 +110,7 @@ export async function run(
   const stopJobs = startJobs(systemClock, log, [
     { name: 'checkpoints', everyMs: tickMs, run: checkpoints },
     { name: 'reaper', everyMs: 1_000, run: () => sweep(gateway.ledger) },
-    { name: 'rollup', everyMs: 1_000, run: () => books.rollup() },
+    { name: 'rollup', everyMs: 1_000, run: () => books.rollup().then(pulse.beat) },
     { name: 'grants', everyMs: grantsMs, run: () => books.endGrants() },
     { name: 'reconciliation', everyMs: reconcileMs, isDueAtStart: true, run: () => reconciler.run() },
     { name: 'partitions', everyMs: dayMs / 4, run: () => ensurePartitions(database, now()) },

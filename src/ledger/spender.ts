@@ -39,7 +39,7 @@ interface Loan {
   purses: readonly Purse[]
   /** The first moment at which one of them has ended. */
   endsAtMs: number
-  /** When they were last asked for, and when more was. */
+  /** When they were last asked for, and when more was, by the clock that never goes back. */
   askedAtMs: number
   toppedUpAtMs: number
   /** The account was changed since the purses were read. */
@@ -83,7 +83,7 @@ export async function openSpender(parts: SpenderParts, name: string): Promise<Sp
     },
     async topUp(accountId, want) {
       const loan = loans.get(accountId)
-      const now = clock.now()
+      const now = clock.elapsed()
       if (loan && now - loan.toppedUpAtMs < topUpPauseMs) return
       if (loan) loan.toppedUpAtMs = now
       await ask(state, accountId, want)
@@ -92,8 +92,8 @@ export async function openSpender(parts: SpenderParts, name: string): Promise<Sp
       const loan = loans.get(accountId)
       if (!loan) return
       loan.isStale = true
-      loan.askedAtMs = 0
-      loan.toppedUpAtMs = 0
+      loan.askedAtMs = never
+      loan.toppedUpAtMs = never
     },
   }
 }
@@ -127,9 +127,9 @@ async function readAndBorrow(state: State, accountId: number, want: Bill): Promi
   const lent = []
   for (const purse of purses) lent.push(await lentBy(state, purse, want))
   await parts.shared.run({ type: 'credit', accountId, epoch, status: 'open', purses: lent })
-  const { isStale = false, toppedUpAtMs = 0 } = loans.get(accountId) ?? {}
+  const { isStale = false, toppedUpAtMs = never } = loans.get(accountId) ?? {}
   loans.delete(accountId)
-  loans.set(accountId, { purses, endsAtMs: firstEnd(purses), askedAtMs: parts.clock.now(), toppedUpAtMs, isStale })
+  loans.set(accountId, { purses, endsAtMs: firstEnd(purses), askedAtMs: parts.clock.elapsed(), toppedUpAtMs, isStale })
   if (loans.size > accountLimit) loans.delete(loans.keys().next().value ?? accountId)
 }
 
@@ -143,8 +143,9 @@ async function lentBy({ parts, name, epoch }: State, purse: Purse, want: Bill) {
 function renewal(state: State, accountId: number): Promise<void> | undefined {
   const loan = state.loans.get(accountId)
   if (!loan) return undefined
-  const now = state.parts.clock.now()
-  const isDue = loan.isStale || now >= loan.endsAtMs
+  const { clock } = state.parts
+  const now = clock.elapsed()
+  const isDue = loan.isStale || clock.now() >= loan.endsAtMs
   if (now - loan.askedAtMs < (isDue ? topUpPauseMs : listMs)) return undefined
   loan.askedAtMs = now
   const asked = ask(state, accountId, nothing).catch(() => {
@@ -166,6 +167,9 @@ async function loadKey({ books, shared, clock }: SpenderParts, caller: Caller, k
     key: { id: key.id, status: 'active', version: key.version, windows },
   })
 }
+
+/** Of something that has not been done yet. */
+const never = Number.NEGATIVE_INFINITY
 
 const nothing: Bill = { money: 0n, tokens: 0n }
 

@@ -1,4 +1,5 @@
 import type { Call } from '../core/call.ts'
+import { concat } from '../core/concat.ts'
 import type { GatewayError } from '../core/errors.ts'
 import { removeMembers, replaceValue } from '../core/json-bytes.ts'
 import { frame, type ServerEvent } from '../core/sse.ts'
@@ -78,18 +79,6 @@ function edited({ event, piece }: RelayStep, { model, hidesUsage }: Edit): Uint8
   const hidden = hidesUsage ? ['usage', 'error'] : ['error']
   const named = piece.servedModel === undefined ? event.data : replaceValue(event.data, 'model', model)
   return removeMembers(named, hidden)
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const [first] = parts
-  if (parts.length === 1 && first) return first
-  const all = new Uint8Array(parts.reduce((size, part) => size + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }
 
 /** What a gathered answer became. Costs in nano-units. */

@@ -1,3 +1,4 @@
+import { concat } from '../core/concat.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { Client } from '../ports.ts'
 
@@ -91,19 +92,9 @@ async function readBody(request: Request, limit: number): Promise<Uint8Array> {
     throw tooLarge(limit)
   }
   if (isLate) throw new GatewayError('request_timeout', 'The request body did not come in time.')
-  return concat(chunks, size)
+  return concat(chunks)
 }
 
 function tooLarge(limit: number): GatewayError {
   return new GatewayError('request_too_large', `The request body is larger than ${limit} bytes.`)
-}
-
-function concat(chunks: readonly Uint8Array[], size: number): Uint8Array {
-  const all = new Uint8Array(size)
-  let at = 0
-  for (const chunk of chunks) {
-    all.set(chunk, at)
-    at += chunk.length
-  }
-  return all
 }

@@ -1,4 +1,5 @@
 import type { Call, Json, JsonObject, Target } from '../core/call.ts'
+import { concat } from '../core/concat.ts'
 import { GatewayError } from '../core/errors.ts'
 import { members, setMember, type Member } from '../core/json-bytes.ts'
 import type { ServerEvent } from '../core/sse.ts'
@@ -135,17 +136,7 @@ function rebuild(
     separator = ','
   }
   parts.push(raw.subarray(all.at(-1)?.end ?? raw.lastIndexOf(0x7d)))
-  return join(parts)
-}
-
-function join(parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((size, part) => size + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
+  return concat(parts)
 }
 
 /** What a reader has seen of one stream. */

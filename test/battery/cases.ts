@@ -50,7 +50,10 @@ export const cases: readonly Case[] = [
   { name: `${callers} at once on a balance for ${affordable}, streamed`, run: (scene) => onBalance(scene, true) },
   { name: `${callers} at once on a balance for ${affordable}, not streamed`, run: (scene) => onBalance(scene, false) },
   { name: `${callers} at once on a sub-key's budget for ${affordable}`, run: (scene) => onBudget(scene, 1) },
-  { name: `${callers} at once through 5 sub-keys on their parent's budget for ${affordable}`, run: (scene) => onBudget(scene, 5) },
+  {
+    name: `${callers} at once through 5 sub-keys on their parent's budget for ${affordable}`,
+    run: (scene) => onBudget(scene, 5),
+  },
   { name: 'max_tokens beyond the balance, streamed', run: (scene) => oversized(scene, true) },
   { name: 'max_tokens beyond the balance, not streamed', run: (scene) => oversized(scene, false) },
   { name: 'a prompt that alone costs more than the balance', run: oversizedPrompt },
@@ -127,8 +130,7 @@ async function oversized(scene: Scene, stream: boolean): Promise<Omit<Row, 'name
   const tally = openTally(scene)
   const budget = scene.cost(1_500)
   const payer = await scene.installation.payer(budget)
-  for (let turn = 0; turn < 2; turn++)
-    tally.add(await scene.ask(payer.key, { words: 3_000, maxTokens: 4_096, stream }))
+  for (let turn = 0; turn < 2; turn++) tally.add(await scene.ask(payer.key, { words: 3_000, maxTokens: 4_096, stream }))
   return tally.result(budget, budget - (await scene.settled(payer)))
 }
 
@@ -196,7 +198,10 @@ async function customers(scene: Scene, size: Size): Promise<Omit<Row, 'name'>> {
   while (payers.length < size.customers) payers.push(await scene.installation.payer(fiveCents))
   const call = ({ key }: Payer) =>
     untilSpent(async () => {
-      const conversation = await scene.ask(key, { words: 20 + Math.floor(scene.random() * 100), stream: scene.random() < 0.5 })
+      const conversation = await scene.ask(key, {
+        words: 20 + Math.floor(scene.random() * 100),
+        stream: scene.random() < 0.5,
+      })
       tally.add(conversation)
       return conversation
     })

@@ -74,7 +74,10 @@ async function run({ store, customers, seed, json }: Options): Promise<boolean> 
   process.stdout.write(json ? `${printJson(rows, faults)}\n` : `${printTable(rows)}\n`)
   for (const fault of faults) process.stdout.write(`the books: ${fault}\n`)
   const broken = rows.filter(({ verdict }) => verdict === 'BROKEN').length
-  if (!json) process.stdout.write(`${rows.length - broken} kept or skipped, ${broken} broken, ${faults.length} faults in the books\n`)
+  if (!json)
+    process.stdout.write(
+      `${rows.length - broken} kept or skipped, ${broken} broken, ${faults.length} faults in the books\n`,
+    )
   return broken === 0 && faults.length === 0
 }
 
@@ -104,7 +107,8 @@ try {
   else process.exitCode = (await run(options)) ? 0 : 1
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
-  const isUsage = error instanceof UsageError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true
+  const isUsage =
+    error instanceof UsageError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true
   if (isUsage) process.stderr.write('Try --help.\n')
   process.exitCode = isUsage ? 2 : 1
 }

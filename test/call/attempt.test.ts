@@ -121,6 +121,19 @@ describe('a body with a good status', () => {
   })
 })
 
+test('a request that the transport does not take fails the try, and the next target is called', async () => {
+  const { send } = vendors(bytes(200, answer))
+  const picky: Send = (request, receiver) => {
+    if (request.url.startsWith('http://one.')) throw new TypeError('Invalid URL')
+    return send(request, receiver)
+  }
+  const { attempts } = await attempt(picky)
+  expect(attempts.map(({ vendor, status, error }) => [vendor, status, error])).toEqual([
+    ['one', 0, 'vendor_error'],
+    ['two', 200, undefined],
+  ])
+})
+
 test("a fault of the caller's own request ends the search", async () => {
   const { send, called } = vendors(bytes(400, '{"error":{"message":"No."}}'), bytes(200, answer))
   const error = await failure(attempt(send))

@@ -64,9 +64,11 @@ export interface Lanes {
 /** Faults of three kinds at random times, each kind on a lane of its own, until the signal; then all is healed. */
 export async function makeFaults(lanes: Lanes, signal: AbortSignal): Promise<void> {
   await Promise.all([
-    lane(lanes, signal, { everyMs: 9_000, fault: () => gatewayFault(lanes) }),
-    lane(lanes, signal, { everyMs: 7_000, fault: () => vendorFault(lanes) }),
-    ...(lanes.installation.postgres ? [lane(lanes, signal, { everyMs: 15_000, fault: () => databaseFault(lanes) })] : []),
+    lane(lanes, signal, { everyMs: 10_000, fault: () => gatewayFault(lanes) }),
+    lane(lanes, signal, { everyMs: 12_000, fault: () => vendorFault(lanes) }),
+    ...(lanes.installation.postgres
+      ? [lane(lanes, signal, { everyMs: 30_000, fault: () => databaseFault(lanes) })]
+      : []),
   ])
 }
 

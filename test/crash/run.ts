@@ -5,7 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { openBooks } from '../../src/db/books.ts'
 import { readJournal } from '../../src/platform/journal.ts'
 import { freePort } from '../db/real-postgres.ts'
-import { converse } from '../support/conversation.ts'
+import { type Conversation, converse } from '../support/conversation.ts'
 import { install, type Installation, type Payer, type Store } from '../support/installation.ts'
 import { until } from '../support/process.ts'
 import { randomFrom } from '../support/random.ts'
@@ -132,7 +132,14 @@ async function play(world: World, vendor: Awaited<ReturnType<typeof startVendorP
     faults[fault] = (faults[fault] ?? 0) + 1
   }
   const making = makeFaults(
-    { installation, vendor, clock, random: randomFrom(options.seed + 1), count, killed: () => kills.push(performance.now()) },
+    {
+      installation,
+      vendor,
+      clock,
+      random: randomFrom(options.seed + 1),
+      count,
+      killed: () => kills.push(performance.now()),
+    },
     stop.signal,
   )
   const calling = Array.from({ length: callers }, () => callOn(world, { random, seen, signal: stop.signal }))
@@ -187,13 +194,16 @@ async function callOn({ installation, payers, promptTokens, clock }: World, call
       ...(hangUpAfter !== undefined && { hangUpAfter }),
     })
     seen.push({ name, tale, stream, conversation, fromMs, toMs: performance.now() })
-    if (conversation.parting !== 'whole') await wait(100 + random() * 200)
+    // Nobody listens while a gateway starts: to ask all the time would only keep it from starting.
+    if (conversation.parting !== 'whole') await wait((conversation.status === 0 ? 500 : 100) + random() * 200)
   }
 }
 
 function readTold(path: string): ReadonlyMap<number, Told> {
   if (!existsSync(path)) return new Map()
-  const lines = readFileSync(path, 'utf8').split('\n').filter((line) => line.endsWith('}'))
+  const lines = readFileSync(path, 'utf8')
+    .split('\n')
+    .filter((line) => line.endsWith('}'))
   return new Map(lines.map((line) => JSON.parse(line) as Told).map((told) => [told.n, told]))
 }
 
@@ -238,10 +248,16 @@ async function stillHeld(installation: Installation, { key, account }: Payer): P
     const standing = await installation.standing(key)
     const { in_flight: inFlight } = await installation.get('/v1/key', key)
     if (standing.held === 0n && inFlight === 0) return []
-    if (Date.now() > end) return [`account ${account} has ${standing.held} held and ${String(inFlight)} calls in flight`]
+    if (Date.now() > end)
+      return [`account ${account} has ${standing.held} held and ${String(inFlight)} calls in flight`]
     await wait(250)
     return undefined
   })
+}
+
+function endingOf({ parting, status, code }: Conversation): string {
+  if (parting === 'broken' && status === 0) return 'not answered'
+  return code === undefined ? parting : `${parting} ${code}`
 }
 
 /** Holds every call against the books. */
@@ -259,7 +275,7 @@ function report(
     const { conversation, name, tale } = call
     const rows = [...new Set([...(byId.get(conversation.id) ?? []), ...(byName.get(name) ?? [])])]
     for (const { id } of rows) owned.add(id)
-    const ending = conversation.code === undefined ? conversation.parting : `${conversation.parting} ${conversation.code}`
+    const ending = endingOf(conversation)
     endings[ending] = (endings[ending] ?? 0) + 1
     const isKilled = kills.some((at) => at >= call.fromMs && at <= call.toMs + echoMs)
     const verdict = judge(judging, { ...call, told: told.get(tale.n), isKilled }, rows)
@@ -286,7 +302,10 @@ function report(
     doubleCharges: verdicts.filter(({ isTwice }) => isTwice).length,
     breaches: [
       ...breaches,
-      ...broken.map(({ name, breach, conversation, rows }) => `${name} (${conversation.parting} ${conversation.id}): ${breach}; ${rows.map(({ outcome, charge }) => `${outcome} ${charge}`).join(', ')}`),
+      ...broken.map(
+        ({ name, breach, conversation, rows }) =>
+          `${name} (${conversation.parting} ${conversation.id}): ${breach}; ${rows.map(({ outcome, charge }) => `${outcome} ${charge}`).join(', ')}`,
+      ),
       ...strangers.map(({ id, charge }) => `nobody made call ${id}, which was charged ${charge}`),
     ],
   }

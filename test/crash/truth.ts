@@ -114,7 +114,10 @@ function unbilledFor({ prices, promptTokens }: Judge, { conversation }: Truth, c
   const { arrivals, text } = conversation
   const paid = charge - BigInt(promptTokens) * prices.input
   const words = paid > 0n ? Number(paid / prices.output) : 0
-  const length = text.split(' ').slice(0, words + 1).join(' ').length
+  const length = text
+    .split(' ')
+    .slice(0, words + 1)
+    .join(' ').length
   const from = arrivals.find((arrival) => arrival.length > length)
   const to = arrivals.find((arrival) => arrival.length === text.length)
   return from && to ? to.atMs - from.atMs : 0

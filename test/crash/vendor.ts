@@ -13,8 +13,8 @@ createServer((request, response) => {
   request.on('data', (chunk: Buffer) => chunks.push(chunk))
   request.on('error', () => {})
   response.on('error', () => {})
-  request.on('end', async () => {
-    const told = await tell(JSON.parse(Buffer.concat(chunks).toString()) as Record<string, unknown>, response)
-    appendFileSync(TRUTH, `${JSON.stringify(told)}\n`)
+  request.on('end', () => {
+    const body = JSON.parse(Buffer.concat(chunks).toString()) as Record<string, unknown>
+    void tell(body, response).then((told) => appendFileSync(TRUTH, `${JSON.stringify(told)}\n`))
   })
 }).listen(Number(PORT), '127.0.0.1', () => process.stdout.write('listening\n'))

@@ -6,6 +6,7 @@ import { openPostgres, soleGateway } from '../../src/platform/postgres.ts'
 import { dbContract, newPayer, sendInAnyOrder, spend } from './contract.ts'
 import { grantsContract, grantsMigration } from './grants-contract.ts'
 import { refundsContract } from './refunds-contract.ts'
+import { usageContract } from './usage-contract.ts'
 import { postgresPrograms, startPostgres, type RealPostgres } from './real-postgres.ts'
 import { noon } from './records.ts'
 
@@ -19,6 +20,7 @@ describe.skipIf(!postgresPrograms)('PostgreSQL', () => {
   dbContract('the ledger on PostgreSQL', async () => openPostgres(await server.create()))
   grantsContract('grants on PostgreSQL', async () => openPostgres(await server.create()))
   refundsContract('refunds on PostgreSQL', async () => openPostgres(await server.create()))
+  usageContract('what is read from the books on PostgreSQL', async () => openPostgres(await server.create()))
   grantsMigration(async () => openPostgres(await server.create()))
 
   test('five gateways that start on an empty database at once all find it ready', async () => {

@@ -91,7 +91,9 @@ export function converse(saying: Saying): Promise<Conversation> {
       answer.on('close', () => over(false))
       answer.on('error', () => over(false))
     })
-    asked.end(JSON.stringify({ stream_options: body['stream'] === true ? { include_usage: true } : undefined, ...body }))
+    asked.end(
+      JSON.stringify({ stream_options: body['stream'] === true ? { include_usage: true } : undefined, ...body }),
+    )
   })
 }
 

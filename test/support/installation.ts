@@ -159,7 +159,9 @@ async function isUp(url: string, process: () => Program): Promise<void> {
     return undefined
   }
   await until('a gateway that is ready', ready).catch((error: unknown) => {
-    throw new Error(`the gateway did not come up: ${process().out().slice(-2_000)}${process().error()}`, { cause: error })
+    throw new Error(`the gateway did not come up: ${process().out().slice(-2_000)}${process().error()}`, {
+      cause: error,
+    })
   })
 }
 
