@@ -13,6 +13,7 @@ const errorBodyLimit = 64 * 1024
 const eventLimit = 4 * 1024 * 1024
 /** Events before the first content that are kept back so that another target may still be tried. */
 const preambleLimit = 256
+const preambleBytes = eventLimit
 
 /** One event of a vendor's stream and what it says. */
 export interface Step {
@@ -250,7 +251,8 @@ function decide(state: State): void {
     if (piece.last && !state.early.some((step) => step.piece.usage)) return stop(state, closedEarly())
     if (piece.content || piece.whole || piece.last) return commit(state)
   }
-  if (state.early.length >= preambleLimit) commit(state)
+  const bytes = state.early.reduce((size, { event }) => size + event.data.length, 0)
+  if (state.early.length >= preambleLimit || bytes >= preambleBytes) commit(state)
 }
 
 function closedEarly(): GatewayError {

@@ -36,16 +36,17 @@ export async function lentAccounts(database: Database, after: number, limit: num
 }
 
 interface LentRow {
-  readonly leases: readonly { readonly id: number; readonly purse: number; readonly asset: string; readonly rest: string }[]
+  readonly leases: readonly {
+    readonly id: number
+    readonly purse: number
+    readonly asset: string
+    readonly rest: string
+  }[]
   readonly booked: readonly string[]
 }
 
 /** What an account has on loan, as of one moment, and which of these records were not in the books then. */
-export async function lentTo(
-  database: Database,
-  accountId: number,
-  records: readonly UsageRecord[],
-): Promise<LentTo> {
+export async function lentTo(database: Database, accountId: number, records: readonly UsageRecord[]): Promise<LentTo> {
   const ids = records.map(({ id }) => ({ day: dayOf(id), id }))
   const [row] = await database.query<LentRow>(lentSql, [accountId, JSON.stringify(ids)])
   const booked = new Set(row?.booked)

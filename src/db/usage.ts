@@ -90,8 +90,12 @@ function statementFor(of: UsageOf): { readonly sql: string; readonly parameters:
   const names = [...chosen.map((_, index) => `g${index}`), 'currency']
   const types = [...chosen.map(({ type }) => type), 'text']
   const page = of.after?.map((value, index) => bind(value, types[index] ?? 'text'))
-  const sql = `WITH hours AS (${['usage_hourly', 'usage_delta'].map((table) => `SELECT account_id, key_id, model, vendor, hour, currency, n, input, output, charge, cost
-    FROM ${table} u WHERE u.hour >= $1::timestamptz AND u.hour < $2::timestamptz AND ${where}`).join('\n  UNION ALL\n  ')}),
+  const sql = `WITH hours AS (${['usage_hourly', 'usage_delta']
+    .map(
+      (table) => `SELECT account_id, key_id, model, vendor, hour, currency, n, input, output, charge, cost
+    FROM ${table} u WHERE u.hour >= $1::timestamptz AND u.hour < $2::timestamptz AND ${where}`,
+    )
+    .join('\n  UNION ALL\n  ')}),
 sums AS (
   SELECT ${chosen.map((group, index) => `${group.sql} AS g${index}, `).join('')}u.currency COLLATE "C" AS currency, sum(u.n)::bigint AS calls,
     sum(u.input) AS input, sum(u.output) AS output, sum(u.charge) AS charge, sum(u.cost) AS cost

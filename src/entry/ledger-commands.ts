@@ -43,7 +43,10 @@ interface StoredComparison {
 }
 
 async function lastComparison({ drizzle }: Database): Promise<string> {
-  const [row] = await drizzle.select({ value: setting.value }).from(setting).where(eq(setting.name, reconciliationSetting))
+  const [row] = await drizzle
+    .select({ value: setting.value })
+    .from(setting)
+    .where(eq(setting.name, reconciliationSetting))
   if (!row) return 'No gateway has compared itself with these books yet.'
   const { at, drifts, compared, busy, over, under } = row.value as StoredComparison
   const drift = `${printMoney(BigInt(over))} above and ${printMoney(BigInt(under))} below the books`
@@ -78,7 +81,11 @@ export function vendorReport(env: Environment, text: string): Promise<Said> | un
 function printTable(rows: readonly VendorDay[]): string {
   const head = ['day', 'vendor', 'calls', 'computed', 'reported', 'difference']
   const cells = rows.map(({ day, vendor, tries, currency, computed, reported }) => [
-    ...[day, vendor, `${tries}`, `${printMoney(computed)} ${currency}`, `${printMoney(reported)} USD`],
+    day,
+    vendor,
+    `${tries}`,
+    `${printMoney(computed)} ${currency}`,
+    `${printMoney(reported)} USD`,
     currency === 'USD' ? `${printMoney(computed - reported)} USD` : 'another currency',
   ])
   return [head, ...cells].map((row) => `${row.join('\t')}\n`).join('')

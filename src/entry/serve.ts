@@ -16,8 +16,9 @@ import { adminRefunds } from '../http/admin-refunds.ts'
 import { adminUsage } from '../http/admin-usage.ts'
 import { selfUsage } from '../http/self-usage.ts'
 import type { Metrics } from '../http/ops.ts'
-import { startJobs } from '../jobs.ts'
+import { type Job, startJobs } from '../jobs.ts'
 import { openCheckpoints, tickMs } from '../ledger/checkpoints.ts'
+import type { Ledger } from '../ledger/hold.ts'
 import { sweep } from '../ledger/reaper.ts'
 import { openReconciler, type Reconciler } from '../ledger/reconcile.ts'
 import { recover } from '../ledger/recover.ts'
@@ -34,7 +35,7 @@ import { openUndici } from '../platform/undici.ts'
 import type { Crypto, Log } from '../ports.ts'
 import { banner, newKeys } from './banner.ts'
 import { configFrom, secretOf } from './configuration.ts'
-import { openPulse } from './pulse.ts'
+import { openPulse, type Pulse } from './pulse.ts'
 import { drain, listen, openGateway } from './start.ts'
 import { warmUp } from './warm-up.ts'
 
@@ -69,17 +70,7 @@ export async function run(
   // At once: whatever fails from here on, the books know these keys and nobody else does.
   write(newKeys(seeded))
   const catalog = await openCatalog(() => loadCatalog(database, config))
-
-  const journal = openJournal({
-    path: join(config.dataDir, 'holds.journal'),
-    clock: systemClock,
-    onFault: (fault) => log('journal_fault', { reason: fault.reason }),
-  })
-  const shared = openMemory({
-    clock: systemClock,
-    journal,
-    onAssertion: (assertion, accountId) => log('account_stopped', { accountId, rule: assertion.message }),
-  })
+  const { shared, journal } = openEngine(config, log)
   await recover({ books, shared, holds: journal.holds, log, clock: systemClock })
   const { send, close: closeConnections } = openUndici()
   const opened = await openGateway({ config, books, shared, send, tokenizer, crypto, log, catalog: catalog.current })
@@ -88,10 +79,7 @@ export async function run(
   const pulse = openPulse(systemClock)
   const ready = { tokenizer: true, warm: false }
   const { ledger } = gateway
-  const reconciler = openReconciler({
-    ...{ database, books, shared, log, clock: systemClock, batcher: ledger.batcher },
-    isStopping: () => gateway.isStopping,
-  })
+  const reconciler = reconcilerOf(gateway, store)
   const admin = adminRoutes({ config, database, books, crypto, gateway, catalog })
   const listening = await listen({
     gateway,
@@ -106,16 +94,8 @@ export async function run(
     host: config.server.host,
     port: config.server.port,
   })
-  const checkpoints = openCheckpoints(gateway.ledger)
-  const stopJobs = startJobs(systemClock, log, [
-    { name: 'checkpoints', everyMs: tickMs, run: checkpoints },
-    { name: 'reaper', everyMs: 1_000, run: () => sweep(gateway.ledger) },
-    { name: 'rollup', everyMs: 1_000, run: () => books.rollup().then(pulse.beat) },
-    { name: 'grants', everyMs: grantsMs, run: () => books.endGrants() },
-    { name: 'reconciliation', everyMs: reconcileMs, isDueAtStart: true, run: () => reconciler.run() },
-    { name: 'partitions', everyMs: dayMs / 4, run: () => ensurePartitions(database, now()) },
-    { name: 'catalog', everyMs: 2_000, run: () => catalog.reload() },
-  ])
+  const jobs = jobsOf({ ledger, database, books, catalog, reconciler, pulse })
+  const stopJobs = startJobs(systemClock, log, jobs)
   write(banner({ config, seeded, url: listening.url, kind: database.kind }))
   await warmUp({ config, tokenizer, crypto })
   ready.warm = true
@@ -135,6 +115,43 @@ export async function run(
       log('stopped')
     },
   }
+}
+
+/** The engine in this process, and the journal that its holds survive in. */
+function openEngine({ dataDir }: Config, log: Log) {
+  const journal = openJournal({
+    path: join(dataDir, 'holds.journal'),
+    clock: systemClock,
+    onFault: (fault) => log('journal_fault', { reason: fault.reason }),
+  })
+  const shared = openMemory({
+    clock: systemClock,
+    journal,
+    onAssertion: (assertion, accountId) => log('account_stopped', { accountId, rule: assertion.message }),
+  })
+  return { shared, journal }
+}
+
+interface JobParts {
+  readonly ledger: Ledger
+  readonly database: Database
+  readonly books: DurableBooks
+  readonly catalog: LiveCatalog
+  readonly reconciler: Reconciler
+  /** Beats as long as the database answers. */
+  readonly pulse: Pulse
+}
+
+function jobsOf({ ledger, database, books, catalog, reconciler, pulse }: JobParts): readonly Job[] {
+  return [
+    { name: 'checkpoints', everyMs: tickMs, run: openCheckpoints(ledger) },
+    { name: 'reaper', everyMs: 1_000, run: () => sweep(ledger) },
+    { name: 'rollup', everyMs: 1_000, run: () => books.rollup().then(pulse.beat) },
+    { name: 'grants', everyMs: grantsMs, run: () => books.endGrants() },
+    { name: 'reconciliation', everyMs: reconcileMs, isDueAtStart: true, run: () => reconciler.run() },
+    { name: 'partitions', everyMs: dayMs / 4, run: () => ensurePartitions(database, now()) },
+    { name: 'catalog', everyMs: 2_000, run: () => catalog.reload() },
+  ]
 }
 
 interface Store {
@@ -164,6 +181,13 @@ async function openStore(config: Config, log: Log): Promise<Store> {
 function lostLock(log: Log): void {
   log('database_lock_lost')
   process.kill(process.pid, 'SIGTERM')
+}
+
+function reconcilerOf(gateway: Gateway, { database, books }: Store): Reconciler {
+  const { platform, ledger } = gateway
+  const { shared, clock, log } = platform
+  const { batcher } = ledger
+  return openReconciler({ database, books, shared, batcher, clock, log, isStopping: () => gateway.isStopping })
 }
 
 /** Sums of money are the operator's business, so they are told to management keys alone. */
@@ -204,7 +228,15 @@ function adminRoutes({ config, database, books, crypto, gateway, catalog }: Admi
     catalog: catalog.current,
     catalogChanged: () => catalog.reload(),
   }
-  return [adminKeys(deps), adminAccounts(deps), adminGrants(deps), adminCatalog(deps), adminRefunds(deps), adminUsage(deps), selfUsage(deps)]
+  return [
+    adminKeys(deps),
+    adminAccounts(deps),
+    adminGrants(deps),
+    adminCatalog(deps),
+    adminRefunds(deps),
+    adminUsage(deps),
+    selfUsage(deps),
+  ]
 }
 
 export type { Seeded }

@@ -117,7 +117,7 @@ export async function drain({ gateway, idle }: Opened, server: Server, graceMs: 
   const error = new GatewayError('shutting_down', 'The gateway is stopping. Send the call again.', {
     retryAfterMs: 1_000,
   })
-  for (const call of [...gateway.running]) call.interrupt(error)
+  for (const call of gateway.running) call.interrupt(error)
   await Promise.race([finished, wait(lastMs)])
   const closed = new Promise((resolve) => server.close(resolve))
   await Promise.race([closed, wait(flushMs)])

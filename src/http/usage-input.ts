@@ -68,7 +68,10 @@ export function stretchOf(
 /** A row's place in its list as an opaque text. */
 export function printPlace(values: readonly string[]): string {
   const bytes = new TextEncoder().encode(JSON.stringify(values))
-  return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '')
 }
 
 /** The place of a cursor in a list grouped like this. Throws `invalid_value` for a cursor of another list. */

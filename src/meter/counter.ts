@@ -1,7 +1,6 @@
 import { asciiPerToken, countNonAscii, createCutter, roughTokens } from '../core/pieces.ts'
 import type { Tokenizer } from '../ports.ts'
 
-
 /** Counts the tokens of a text that goes by in deltas, and keeps none of it longer than it takes to count it. */
 export interface Counter {
   /** Takes the next delta. Cheap and never waits. */

@@ -61,6 +61,7 @@ function readBody(incoming: IncomingMessage, limit: number): Promise<Uint8Array>
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
   const chunks: Buffer[] = []
   let size = 0
+  let isWhole = false
   const timer = setTimeout(
     () => fail(new GatewayError('request_timeout', 'The request body did not come in time.')),
     bodyMs,
@@ -80,12 +81,13 @@ function readBody(incoming: IncomingMessage, limit: number): Promise<Uint8Array>
   if (Number(incoming.headers['content-length'] ?? 0) > limit) fail(tooLarge(limit))
   else incoming.on('data', take)
   incoming.once('end', () => {
+    isWhole = true
     clearTimeout(timer)
     resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, size))
   })
   // A connection that closed before anybody listened would not say so again.
   if (incoming.destroyed) fail(closedEarly())
-  else incoming.once('close', () => fail(closedEarly()))
+  else incoming.once('close', () => isWhole || fail(closedEarly()))
   return promise
 }
 

@@ -2,6 +2,7 @@ import type { Call, Json, JsonObject, Target } from '../core/call.ts'
 import { concat } from '../core/concat.ts'
 import { GatewayError } from '../core/errors.ts'
 import { members, setMember, type Member } from '../core/json-bytes.ts'
+import type { Nanos } from '../core/money.ts'
 import type { ServerEvent } from '../core/sse.ts'
 import { mergeUsage, normalUsage, rawUsage, type RawUsage } from '../core/usage.ts'
 import {
@@ -17,6 +18,7 @@ import {
 } from '../core/wire.ts'
 import type { VendorRequest } from '../ports.ts'
 import { errorInside, failureOf, type TroubleRule } from './failure.ts'
+import { reportedCost } from './reported-cost.ts'
 import type { Piece, Vendor, VendorAccess, VendorReply, VendorUsage } from './vendor.ts'
 
 /** What sets one OpenAI-compatible vendor apart from the others. */
@@ -142,6 +144,7 @@ function rebuild(
 /** What a reader has seen of one stream. */
 interface Seen {
   usage: RawUsage | undefined
+  cost?: Nanos
   /** Choices that have begun, and whether they have ended. */
   readonly choices: Map<number, boolean>
 }
@@ -253,7 +256,10 @@ function readUsage(seen: Seen, body: JsonObject): VendorUsage | undefined {
   const raw = reported && rawUsage(reported)
   if (!raw) return undefined
   seen.usage = mergeUsage(seen.usage, raw)
-  return normalUsage(seen.usage)
+  const cost = reportedCost(reported) ?? seen.cost
+  if (cost === undefined) return normalUsage(seen.usage)
+  seen.cost = cost
+  return { ...normalUsage(seen.usage), reportedCost: cost }
 }
 
 /** Reads an unstreamed body; whatever is no chat completion is an error of the vendor, although its status was 200. */

@@ -10,7 +10,7 @@ import { costOf, type Tale, tell } from '../support/tales.ts'
 import { type Behaviour, type FakeVendor, json, startVendor } from '../support/vendor.ts'
 
 /** Nano-units a token. Dear, so that a few hundred tokens spend a customer's five cents. */
-export const prices = { input: 10_000n, output: 100_000n }
+const prices = { input: 10_000n, output: 100_000n }
 
 const yaml = (vendorUrl: string) => `
 server: { shutdown_grace_seconds: 2 }

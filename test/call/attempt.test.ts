@@ -121,6 +121,16 @@ describe('a body with a good status', () => {
   })
 })
 
+test('a stream that opens with much and no content is passed on, so that it need not be kept', async () => {
+  const roles = `data: {"choices":[{"index":0,"delta":{"role":"assistant"}}],"padding":"${'x'.repeat(1024 * 1024)}"}\n\n`
+  const { send } = vendors((receiver) => {
+    receiver.head({ status: 200, headers: { 'content-type': 'text/event-stream' } })
+    for (let sent = 0; sent < 4; sent++) receiver.data(new TextEncoder().encode(roles))
+  })
+  const { answer: answered } = await attempt(send)
+  expect(answered.kind).toBe('stream')
+})
+
 test('a request that the transport does not take fails the try, and the next target is called', async () => {
   const { send } = vendors(bytes(200, answer))
   const picky: Send = (request, receiver) => {

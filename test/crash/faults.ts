@@ -64,10 +64,10 @@ export interface Lanes {
 /** Faults of three kinds at random times, each kind on a lane of its own, until the signal; then all is healed. */
 export async function makeFaults(lanes: Lanes, signal: AbortSignal): Promise<void> {
   await Promise.all([
-    lane(lanes, signal, { everyMs: 10_000, fault: () => gatewayFault(lanes) }),
-    lane(lanes, signal, { everyMs: 12_000, fault: () => vendorFault(lanes) }),
+    lane(lanes, signal, { everyMs: 14_000, fault: () => gatewayFault(lanes) }),
+    lane(lanes, signal, { everyMs: 20_000, fault: () => vendorFault(lanes) }),
     ...(lanes.installation.postgres
-      ? [lane(lanes, signal, { everyMs: 30_000, fault: () => databaseFault(lanes) })]
+      ? [lane(lanes, signal, { everyMs: 45_000, fault: () => databaseFault(lanes) })]
       : []),
   ])
 }

@@ -113,7 +113,11 @@ export function refundsContract(name: string, open: () => Promise<Database>): vo
         expect(await hourly(payer)).toEqual({ n: 1n, input: 100n, charge: 35n })
         expect(await books.spent(payer.keyId, 'total', 0)).toBe(35n)
         const receipt = await books.receipt({ accountId: payer.accountId, keyId: payer.keyId, id: call.id })
-        expect([receipt?.charge, receipt?.counts, receipt?.outcome]).toEqual([35n, { input: 100, output: 20 }, 'complete'])
+        expect([receipt?.charge, receipt?.counts, receipt?.outcome]).toEqual([
+          35n,
+          { input: 100, output: 20 },
+          'complete',
+        ])
       })
 
       test('gives no more than is left, to the last nano', async () => {
@@ -133,7 +137,10 @@ export function refundsContract(name: string, open: () => Promise<Database>): vo
         const first = await give(call.id, wanted)
         expect(await give(call.id, wanted)).toEqual({ ...first, applied: false })
         expect(await give(call.id, { ref: wanted.ref })).toEqual({ ...first, applied: false })
-        await expect(give(call.id, { ...wanted, amount: 21n })).rejects.toMatchObject({ code: 'conflict', param: 'reference' })
+        await expect(give(call.id, { ...wanted, amount: 21n })).rejects.toMatchObject({
+          code: 'conflict',
+          param: 'reference',
+        })
         const other = await charged(payer, [payer.wallet.part(20n)])
         await expect(give(other.id, wanted)).rejects.toMatchObject({ code: 'conflict', param: 'reference' })
       })
@@ -174,7 +181,13 @@ export function refundsContract(name: string, open: () => Promise<Database>): vo
         const { grants } = await give(call.id, { amount: 20n }, expiresAtMs)
         const [made] = await books.grants({ accountId: payer.accountId, limit: 1 })
         expect(made).toMatchObject({
-          ...{ id: grants[0], kind: 'credit', asset: 'USD', amount: 20n, left: 20n, priority: 7, models: ['ours/*'] },
+          id: grants[0],
+          kind: 'credit',
+          asset: 'USD',
+          amount: 20n,
+          left: 20n,
+          priority: 7,
+          models: ['ours/*'],
           effectiveAt: new Date(expiresAtMs),
           expiresAt: new Date(expiresAtMs + 7 * dayMs),
         })
@@ -236,7 +249,13 @@ export function refundsContract(name: string, open: () => Promise<Database>): vo
         const call = await charged(payer, [sold.part(400n * tokens)])
         await give(call.id, {}, noon + 1)
         const [made] = await books.grants({ accountId: payer.accountId, limit: 1 })
-        expect(made).toMatchObject({ kind: 'package', asset: 'TOK', amount: 400n * tokens, left: 400n * tokens, price: 800n })
+        expect(made).toMatchObject({
+          kind: 'package',
+          asset: 'TOK',
+          amount: 400n * tokens,
+          left: 400n * tokens,
+          price: 800n,
+        })
       })
 
       test('of money and tokens gives back what is asked of each', async () => {
@@ -260,7 +279,9 @@ export function refundsContract(name: string, open: () => Promise<Database>): vo
       test('of a call whose settle came late gives back what both rows charge', async () => {
         const payer = await owner(100n)
         const reap = await charged(payer, [payer.wallet.part(60n)], { kind: 'reap', outcome: 'reaped' })
-        await books.flush([{ ...reap, kind: 'settle', outcome: 'complete', charge: 75n, parts: [payer.wallet.part(75n)] }])
+        await books.flush([
+          { ...reap, kind: 'settle', outcome: 'complete', charge: 75n, parts: [payer.wallet.part(75n)] },
+        ])
         expect((await give(reap.id)).given).toEqual({ money: 75n, tokens: 0n })
       })
 
@@ -301,7 +322,10 @@ export function refundsContract(name: string, open: () => Promise<Database>): vo
 
       test('under one reference happens once, of twenty that come together', async () => {
         const payer = await owner(100n)
-        const calls = [await charged(payer, [payer.wallet.part(6n)]), await charged(payer, [payer.wallet.part(6n)])] as const
+        const calls = [
+          await charged(payer, [payer.wallet.part(6n)]),
+          await charged(payer, [payer.wallet.part(6n)]),
+        ] as const
         const ref = newName('ref')
         const tries = await Promise.allSettled(
           Array.from({ length: 20 }, (_, turn) => give(calls[turn % 2 === 0 ? 0 : 1].id, { ref })),
@@ -345,7 +369,10 @@ export function refundsContract(name: string, open: () => Promise<Database>): vo
         const ref = newName('ref')
         await adjust(accountId, 1n, { ref })
         await expect(adjust(accountId, 2n, { ref })).rejects.toMatchObject({ code: 'conflict', param: 'reference' })
-        await expect(adjust(other.accountId, 1n, { ref })).rejects.toMatchObject({ code: 'conflict', param: 'reference' })
+        await expect(adjust(other.accountId, 1n, { ref })).rejects.toMatchObject({
+          code: 'conflict',
+          param: 'reference',
+        })
       })
 
       test('takes a wallet down to its credit limit and no further, but by force', async () => {
@@ -391,7 +418,11 @@ export function refundsContract(name: string, open: () => Promise<Database>): vo
           tokens: fc.bigInt({ min: 0n, max: 3_333_333n }),
           late: fc.option(fc.bigInt({ min: 0n, max: 600n })),
         }),
-        fc.record({ do: fc.constant('refund' as const), of: fc.nat(), amount: fc.option(fc.bigInt({ min: 1n, max: 400n })) }),
+        fc.record({
+          do: fc.constant('refund' as const),
+          of: fc.nat(),
+          amount: fc.option(fc.bigInt({ min: 1n, max: 400n })),
+        }),
         fc.record({ do: fc.constant('adjust' as const), amount: fc.bigInt({ min: -500n, max: 500n }) }),
         fc.record({ do: fc.constant('expire' as const) }),
         fc.record({ do: fc.constant('rollup' as const) }),
@@ -407,12 +438,22 @@ export function refundsContract(name: string, open: () => Promise<Database>): vo
         for (const one of steps) {
           if (one.do === 'call') {
             const parts = [sold.part(one.tokens), credit.part(one.credit), payer.wallet.part(one.money)]
-            const call = await charged(payer, parts.filter(({ amount }) => amount > 0n), {
-              ...(one.late !== null && { kind: 'reap', outcome: 'reaped' }),
-            })
+            const call = await charged(
+              payer,
+              parts.filter(({ amount }) => amount > 0n),
+              {
+                ...(one.late !== null && { kind: 'reap', outcome: 'reaped' }),
+              },
+            )
             calls.push(call.id)
             const late = one.late ?? 0n
-            const settle = { ...call, kind: 'settle', outcome: 'complete', charge: late, parts: [payer.wallet.part(late)] } as const
+            const settle = {
+              ...call,
+              kind: 'settle',
+              outcome: 'complete',
+              charge: late,
+              parts: [payer.wallet.part(late)],
+            } as const
             if (one.late !== null) await books.flush([settle])
           } else if (one.do === 'refund') {
             const id = calls[one.of % Math.max(1, calls.length)]

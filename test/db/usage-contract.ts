@@ -66,8 +66,16 @@ export function usageContract(name: string, open: () => Promise<Database>): void
         const sub = await newKey(accountId, key.id)
         const call = (keyId: number, model: string, cost: readonly [bigint, string]) =>
           record({
-            ...{ accountId, keyId, model, parts: pay(10n) },
-            attempts: [attempt({ cost: cost[0], costCurrency: cost[1] })],
+            accountId,
+            keyId,
+            model,
+            parts: pay(10n),
+            attempts: [
+              attempt({
+                cost: cost[0],
+                costCurrency: cost[1],
+              }),
+            ],
           })
         await books.flush([
           call(key.id, 'b', [3n, 'USD']),
@@ -76,7 +84,9 @@ export function usageContract(name: string, open: () => Promise<Database>): void
         ])
         const rows = await sums({ accountId, groups: ['model', 'key', 'vendor', 'account', 'day'] })
         const [place, day] = [String(accountId), '2026-03-02']
-        expect(rows.map(({ values, currency, calls, charge: sum, cost }) => [...values, currency, calls, sum, cost])).toEqual([
+        expect(
+          rows.map(({ values, currency, calls, charge: sum, cost }) => [...values, currency, calls, sum, cost]),
+        ).toEqual([
           ['a', sub.publicId, 'openai', place, day, 'CNY', 0n, 0n, 4n],
           ['a', sub.publicId, 'openai', place, day, 'USD', 1n, 10n, 0n],
           ['b', key.publicId, 'openai', place, day, 'USD', 2n, 20n, 5n],
@@ -85,7 +95,8 @@ export function usageContract(name: string, open: () => Promise<Database>): void
 
       test('of a stretch have the hours that begin in it', async () => {
         const { accountId, pay, key } = await newAccount()
-        const at = (endedAtMs: number, amount: bigint) => record({ accountId, keyId: key.id, parts: pay(amount), endedAtMs })
+        const at = (endedAtMs: number, amount: bigint) =>
+          record({ accountId, keyId: key.id, parts: pay(amount), endedAtMs })
         await books.flush([at(noon - 1, 1n), at(noon, 10n), at(noon + hourMs - 1, 100n), at(noon + hourMs, 1_000n)])
         const [row] = await sums({ accountId, fromMs: noon, toMs: noon + hourMs })
         expect(row?.charge).toBe(110n)
@@ -98,7 +109,10 @@ export function usageContract(name: string, open: () => Promise<Database>): void
         await books.flush(moments.map((endedAtMs) => record({ accountId, keyId: key.id, parts: pay(1n), endedAtMs })))
         const days = async (timeZone: string) =>
           (await sums({ accountId, groups: ['day'], timeZone })).map(({ values, calls }) => [...values, calls])
-        expect(await days('Europe/Berlin')).toEqual([['2026-02-20', 1n], ['2026-02-21', 1n]])
+        expect(await days('Europe/Berlin')).toEqual([
+          ['2026-02-20', 1n],
+          ['2026-02-21', 1n],
+        ])
         expect(await days('UTC')).toEqual([['2026-02-20', 2n]])
       })
 
@@ -125,7 +139,7 @@ export function usageContract(name: string, open: () => Promise<Database>): void
         const models = ['a', 'B', 'c', 'Ä', '模']
         await books.flush(models.map((model) => record({ accountId, keyId: key.id, model, parts: pay(1n) })))
         const found: string[] = []
-        for (let after: readonly string[] | undefined; ; ) {
+        for (let after: readonly string[] | undefined; ;) {
           const [row] = await sums({ accountId, groups: ['account', 'model'], limit: 1, after })
           if (!row) break
           found.push(row.values[1] ?? '')
@@ -136,22 +150,50 @@ export function usageContract(name: string, open: () => Promise<Database>): void
     })
 
     describe('the list of calls', () => {
-      const calls = (over: object) => listCalls(database, { fromMs: range.fromMs, toMs: range.toMs, limit: 10, ...over })
+      const calls = (over: object) =>
+        listCalls(database, { fromMs: range.fromMs, toMs: range.toMs, limit: 10, ...over })
 
       test('shows one row for each call, with what all its rows say', async () => {
         const { accountId, pay, key } = await newAccount()
         const call = record({
-          ...{ accountId, keyId: key.id, parts: pay(50n) },
-          attempts: [attempt({ cost: 3n, costCurrency: 'CNY' }), attempt({ cost: 4n, costCurrency: 'CNY' })],
+          accountId,
+          keyId: key.id,
+          parts: pay(50n),
+          attempts: [
+            attempt({
+              cost: 3n,
+              costCurrency: 'CNY',
+            }),
+            attempt({
+              cost: 4n,
+              costCurrency: 'CNY',
+            }),
+          ],
         })
         await books.flush([call])
         await refund(database, { id: call.id, amount: 20n, reason: 'because', ref: newName('ref') }, noon)
         expect(await calls({ accountId })).toEqual([
           {
-            ...{ id: call.id, accountId, key: key.publicId, outcome: 'complete', model: 'gpt-4o', vendor: 'openai' },
-            ...{ vendorModel: 'gpt-4o-2024-11-20', source: 'vendor', input: 100n, output: 20n, priced: 50n, charge: 30n },
-            ...{ refunded: 20n, currency: 'USD', costs: { CNY: '7' }, stream: true, error: undefined },
-            ...{ startedAt: new Date(noon), endedAt: new Date(noon + 1000), firstByteMs: undefined },
+            id: call.id,
+            accountId,
+            key: key.publicId,
+            outcome: 'complete',
+            model: 'gpt-4o',
+            vendor: 'openai',
+            vendorModel: 'gpt-4o-2024-11-20',
+              source: 'vendor',
+              input: 100n,
+              output: 20n,
+              priced: 50n,
+              charge: 30n,
+            refunded: 20n,
+              currency: 'USD',
+              costs: { CNY: '7' },
+              stream: true,
+              error: undefined,
+            startedAt: new Date(noon),
+              endedAt: new Date(noon + 1e3),
+              firstByteMs: undefined,
           },
         ])
       })
@@ -159,8 +201,11 @@ export function usageContract(name: string, open: () => Promise<Database>): void
       test('is newest first, in pages, of a stretch, of an account or a key', async () => {
         const { accountId, pay, key } = await newAccount()
         const sub = await newKey(accountId, key.id)
-        const at = (startedAtMs: number, keyId: number) => record({ accountId, keyId, parts: pay(1n), startedAtMs, id: newId(startedAtMs) })
-        const made = [noon - 30 * hourMs, noon - 1, noon, noon + 1].map((ms, index) => at(ms, index % 2 ? sub.id : key.id))
+        const at = (startedAtMs: number, keyId: number) =>
+          record({ accountId, keyId, parts: pay(1n), startedAtMs, id: newId(startedAtMs) })
+        const made = [noon - 30 * hourMs, noon - 1, noon, noon + 1].map((ms, index) =>
+          at(ms, index % 2 ? sub.id : key.id),
+        )
         await books.flush(made)
         const [oldest, before, then, after] = made.map(({ id }) => id)
         const ids = async (over: object) => (await calls({ accountId, ...over })).map(({ id }) => id)
@@ -185,12 +230,26 @@ export function usageContract(name: string, open: () => Promise<Database>): void
         ],
         discountPpm: 900_000,
       })
-      function priced(owner: { accountId: number; key: { id: number } }, input: number, over: Partial<UsageRecord> = {}) {
+      function priced(
+        owner: { accountId: number; key: { id: number } },
+        input: number,
+        over: Partial<UsageRecord> = {},
+      ) {
         const counts = { input, output: 7 }
         const facts = { promptTokens: input, startedAtMs: noon, serviceTier: over.serviceTier }
         const rate = rateFor(prices, facts)
-        const call = record({ accountId: owner.accountId, keyId: owner.key.id, prices, usage: { counts, source: 'vendor' } })
-        return { ...call, priced: charge(counts, rate), ...(rate.lengthTier !== undefined && { lengthTier: rate.lengthTier }), ...over }
+        const call = record({
+          accountId: owner.accountId,
+          keyId: owner.key.id,
+          prices,
+          usage: { counts, source: 'vendor' },
+        })
+        return {
+          ...call,
+          priced: charge(counts, rate),
+          ...(rate.lengthTier !== undefined && { lengthTier: rate.lengthTier }),
+          ...over,
+        }
       }
 
       test('come out the same, whatever the rate, and also where a settle came late', async () => {
@@ -198,7 +257,7 @@ export function usageContract(name: string, open: () => Promise<Database>): void
         const reap = priced(owner, 11, { kind: 'reap', outcome: 'reaped' })
         const eu = rateFor(prices, { promptTokens: 5, startedAtMs: noon, region: 'eu' })
         const calls = [
-          ...[priced(owner, 200_000), priced(owner, 200_001), priced(owner, 5, { serviceTier: 'flex' }), reap],
+          priced(owner, 200_000), priced(owner, 200_001), priced(owner, 5, { serviceTier: 'flex' }), reap,
           priced(owner, 5, { priced: charge({ input: 5, output: 7 }, eu) }),
         ]
         await books.flush(calls)
@@ -225,8 +284,16 @@ export function usageContract(name: string, open: () => Promise<Database>): void
       test('of a share are about that many, and others for another seed', async () => {
         const owner = await newAccount()
         await books.flush(Array.from({ length: 1_000 }, () => priced(owner, 1)))
-        const [one, again] = [await recompute(database, { sharePpm: 100_000, seed: 1 }), await recompute(database, { sharePpm: 100_000, seed: 2 })]
-        expect([one.looked > 30, one.looked < 300, again.looked > 30, again.looked < 300]).toEqual([true, true, true, true])
+        const [one, again] = [
+          await recompute(database, { sharePpm: 100_000, seed: 1 }),
+          await recompute(database, { sharePpm: 100_000, seed: 2 }),
+        ]
+        expect([one.looked > 30, one.looked < 300, again.looked > 30, again.looked < 300]).toEqual([
+          true,
+          true,
+          true,
+          true,
+        ])
       })
     })
 
@@ -235,8 +302,17 @@ export function usageContract(name: string, open: () => Promise<Database>): void
       const vendor = newName('vendor')
       const call = (day: number, cost: bigint, reportedCost: bigint | undefined) =>
         record({
-          ...{ accountId, keyId: key.id, id: newId(noon + day * 24 * hourMs) },
-          attempts: [attempt({ vendor, cost, costCurrency: 'USD', ...(reportedCost !== undefined && { reportedCost }) })],
+          accountId,
+          keyId: key.id,
+          id: newId(noon + day * 24 * hourMs),
+          attempts: [
+            attempt({
+              vendor,
+              cost,
+              costCurrency: 'USD',
+              ...(reportedCost !== undefined && { reportedCost }),
+            }),
+          ],
         })
       await books.flush([call(-1, 5n, 5n), call(0, 7n, 8n), call(0, 9n, 9n), call(0, 1_000n, undefined)])
       const rows = async (fromMs: number) => (await vendorDays(database, fromMs)).filter((row) => row.vendor === vendor)
@@ -257,7 +333,12 @@ export function usageContract(name: string, open: () => Promise<Database>): void
       const { id: lease } = await books.lend({ purse: purse?.id ?? 0, spender, epoch, want: 0n })
       const prices = priceSet({ currency: 'CHF', nanos: {}, discountPpm: 1_000_000 })
       await books.flush([
-        record({ accountId: rich.accountId, keyId: rich.key.id, prices, parts: [{ purse: purse?.id ?? 0, lease, amount: 30n }] }),
+        record({
+          accountId: rich.accountId,
+          keyId: rich.key.id,
+          prices,
+          parts: [{ purse: purse?.id ?? 0, lease, amount: 30n }],
+        }),
         record({ accountId: poor.accountId, keyId: poor.key.id, prices, parts: poor.pay(5n) }),
       ])
       const mine = (await figures(database)).filter(({ asset }) => asset === 'CHF')

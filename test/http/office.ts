@@ -85,7 +85,8 @@ export async function openOffice(yaml = ''): Promise<Office> {
     catalog: catalog.current,
     catalogChanged: () => catalog.reload(),
   }
-  for (const routes of [adminKeys, adminAccounts, adminGrants, adminCatalog, adminRefunds, adminUsage, selfUsage]) app.route('/', routes(deps))
+  for (const routes of [adminKeys, adminAccounts, adminGrants, adminCatalog, adminRefunds, adminUsage, selfUsage])
+    app.route('/', routes(deps))
   app.onError((caught, c) => {
     const { status, code, param, message } = GatewayError.from(caught)
     if (code === 'internal') console.error(caught)

@@ -38,7 +38,10 @@ describe('the comparison of engine and books', () => {
     const events: (readonly [string, unknown])[] = []
     const { id } = read()
     const run = openReconciler({
-      ...{ database, books, clock: systemClock, isStopping: () => false },
+      database,
+      books,
+      clock: systemClock,
+      isStopping: () => false,
       shared: { account: (accountId) => Promise.resolve(accountId === id ? read() : undefined) },
       batcher: { unflushed: (accountId) => (accountId === id ? unflushed() : []) },
       log: (event, fields) => void events.push([event, fields]),
@@ -63,7 +66,10 @@ describe('the comparison of engine and books', () => {
     const one = await lent(100n)
     const [booked, waiting] = [one.call(30n), one.call(5n)]
     await books.flush([booked])
-    const { run } = reconciler(() => withPurse(one, { available: 65n }), () => [booked, waiting])
+    const { run } = reconciler(
+      () => withPurse(one, { available: 65n }),
+      () => [booked, waiting],
+    )
     expect((await run()).drifts).toEqual([])
   })
 
@@ -75,7 +81,10 @@ describe('the comparison of engine and books', () => {
     await books.flush([one.call(30n)])
     const { run } = reconciler(() => withPurse(one, { available }))
     const amount = sides.over - sides.under
-    expect(await run()).toMatchObject({ drifts: [{ accountId: one.accountId, purse: one.own.id, asset: 'USD', amount }], ...sides })
+    expect(await run()).toMatchObject({
+      drifts: [{ accountId: one.accountId, purse: one.own.id, asset: 'USD', amount }],
+      ...sides,
+    })
   })
 
   test('is told once, and once more when it is over', async () => {
@@ -118,7 +127,10 @@ describe('the comparison of engine and books', () => {
     await run()
     await database.query('UPDATE ledger_account SET free = free - 1 WHERE id = $1::bigint', [one.own.id])
     expect(events).toMatchObject([
-      ['books_drift', { violations: 1, rules: ['I3 a purse is what is free and what is left of its leases'], drifts: 0 }],
+      [
+        'books_drift',
+        { violations: 1, rules: ['I3 a purse is what is free and what is left of its leases'], drifts: 0 },
+      ],
     ])
   })
 })

@@ -50,11 +50,11 @@ interface Caller {
   /** Events reach him as they come; otherwise they are gathered for one body. */
   readonly live?: boolean
   /** What he does once the source has given what it has. */
-  readonly then?: (running: Relay) => void
+  readonly act?: (running: Relay) => void
 }
 
 /** Relays to a caller who reads at once. */
-async function relayed(source: Source, cover: Cover, { live = true, then }: Caller = {}): Promise<Relayed> {
+async function relayed(source: Source, cover: Cover, { live = true, act }: Caller = {}): Promise<Relayed> {
   const written: string[] = []
   let told = ''
   let ending: RelayEnding | undefined
@@ -83,7 +83,7 @@ async function relayed(source: Source, cover: Cover, { live = true, then }: Call
     },
   })
   running.start()
-  then?.(running)
+  act?.(running)
   await running.done
   if (!ending) throw new Error('nothing was settled')
   return { written, ending, told }
@@ -151,13 +151,13 @@ const leave = (running: Relay): void => running.gone()
 describe('a caller who hangs up after the finish reason', () => {
   test('is served whole where the answer was streamed', async () => {
     const source = endsOnResume([said('one '), usage, finish])
-    const { ending } = await relayed(source, coverOf(100, 100), { then: leave })
+    const { ending } = await relayed(source, coverOf(100, 100), { act: leave })
     expect([ending.outcome, ending.delivered]).toEqual(['complete', true])
   })
 
   test('got nothing where it was gathered', async () => {
     const source = staysOpen([said('one '), finish])
-    const { ending } = await relayed(source, coverOf(100, 100), { live: false, then: leave })
+    const { ending } = await relayed(source, coverOf(100, 100), { live: false, act: leave })
     expect([ending.outcome, ending.delivered]).toEqual(['client_abort', false])
   })
 })
@@ -166,6 +166,6 @@ test.each([
   ['before the text is old', [usage, said('one ')], false],
   ['after it is fresh', [said('one '), usage], true],
 ])('a usage that was told %s', async (_, steps, isFresh) => {
-  const { ending } = await relayed(staysOpen(steps), coverOf(100, 100), { then: leave })
+  const { ending } = await relayed(staysOpen(steps), coverOf(100, 100), { act: leave })
   expect(ending.isUsageFresh).toBe(isFresh)
 })

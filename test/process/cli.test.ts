@@ -30,7 +30,16 @@ describe('the command', () => {
   test('explains itself', async () => {
     const { code, out, error } = await tollgate('--help')
     expect([code, error]).toEqual([0, ''])
-    for (const word of ['serve', 'migrate', 'key issue', 'ledger check', '--version']) expect(out).toContain(word)
+    for (const word of [
+      'serve',
+      'migrate',
+      'key issue',
+      'ledger check',
+      'ledger recompute',
+      'ledger vendors',
+      '--version',
+    ])
+      expect(out).toContain(word)
   })
 
   test.each([
@@ -39,6 +48,12 @@ describe('the command', () => {
     [['key', 'issue', '--kind', 'sub'], '--kind must be master or management.'],
     [['key', 'issue', '--kind', 'management', '--account', 'default'], 'A management key has no --account.'],
     [['migrate', '--kind', 'master'], '--kind and --account belong to "key issue".'],
+    [['migrate', '--share', '0.1'], '--share belongs to "ledger recompute".'],
+    [['ledger', 'check', '--days', '1'], '--days belongs to "ledger vendors".'],
+    [['ledger', 'recompute', '--share', '0'], '--share must be more than 0 and at most 1, with at most six decimals.'],
+    [['ledger', 'recompute', '--share', '1.000001'], '--share must be more than 0 and at most 1, with at most six'],
+    [['ledger', 'vendors', '--days', '0'], '--days must be a whole number from 1 to 3660.'],
+    [['ledger'], 'There is no command "ledger".'],
     [['serve', '--port', '1'], "Unknown option '--port'"],
   ])('%j is wrong use', async (args, text) => {
     const { code, out, error } = await tollgate(...args)
@@ -83,6 +98,8 @@ describe('on a data folder', () => {
     ran['ledger check beside a gateway'] = await tollgate('ledger', 'check')
     await gateway.kill('SIGTERM')
     ran['ledger check'] = await tollgate('ledger', 'check')
+    ran['ledger recompute'] = await tollgate('ledger', 'recompute', '--share', '1')
+    ran['ledger vendors'] = await tollgate('ledger', 'vendors')
     await change(async (database) => {
       await database.query("UPDATE ledger_account SET posted = posted + 1, free = free + 1 WHERE kind = 'wallet'")
     })
@@ -114,16 +131,30 @@ describe('on a data folder', () => {
     expect(gateway.out().match(/^\w+ key \(shown once\)/gm)).toEqual(['Management key (shown once)'])
   })
 
-  test('ledger check finds nothing in books that are right', () => {
-    expect(ran['ledger check']).toEqual({ code: 0, out: 'The books are right.\n', error: '' })
+  test('ledger check finds nothing in books that are right, and says how they stand', () => {
+    const [verdict, figures, comparison, ...rest] = (ran['ledger check']?.out ?? '').split('\n')
+    expect([ran['ledger check']?.code, ran['ledger check']?.error]).toEqual([0, ''])
+    expect([verdict, rest]).toEqual(['The books are right.', ['']])
+    expect(figures).toMatch(/^USD: \d+ in \d purses, 0 of it lent, 0 overdrawn by 0$/)
+    expect(comparison).toMatch(
+      /^A gateway compared itself at \S+Z: \d accounts, 0 busy, 0 purses drift, 0 above and 0 below the books\.$/,
+    )
   })
 
   test('ledger check prints each violation and ends with 1', () => {
-    expect([corrupted.code, corrupted.error]).toEqual([1, ''])
-    expect(
-      corrupted.out.split('\n').filter((line) => !/^I2 a ledger account is the sum of its postings: \d+: /.test(line)),
-    ).toEqual([''])
-    expect(corrupted.out.split('\n').length).toBeGreaterThan(1)
+    const broken = corrupted.out.split('\n').filter((line) => line.startsWith('I'))
+    expect([corrupted.code, corrupted.error, broken.length > 0]).toEqual([1, '', true])
+    expect(broken.filter((line) => !/^I2 a ledger account is the sum of its postings: \d+: /.test(line))).toEqual([])
+    expect(corrupted.out).not.toContain('The books are right.')
+  })
+
+  test('ledger recompute and ledger vendors read books without a call', () => {
+    expect(ran['ledger recompute']).toEqual({
+      code: 0,
+      out: '0 calls reckoned again, 0 come out otherwise.\n',
+      error: '',
+    })
+    expect(ran['ledger vendors']).toEqual({ code: 0, out: 'No vendor has reported what a call cost.\n', error: '' })
   })
 
   test('an embedded database that a gateway has is left alone', () => {

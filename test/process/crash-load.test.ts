@@ -4,6 +4,7 @@ import { openTokenizer } from '../../src/platform/tokenizer.ts'
 import type { Tokenizer } from '../../src/ports.ts'
 import type { Heard } from '../support/caller.ts'
 import type { GatewayProcess } from '../support/process.ts'
+import { randomFrom } from '../support/random.ts'
 import { type FakeVendor, startVendor } from '../support/vendor.ts'
 import {
   askForStory,
@@ -122,15 +123,4 @@ async function fullCost(words: number, prompt: number): Promise<bigint> {
   const usage = usageOf(words)
   if (usage) return costOf(usage.prompt_tokens, usage.completion_tokens)
   return costOf(prompt, await tokenizer.count(story(words)))
-}
-
-/** Numbers from 0 up to 1 that a seed repeats: mulberry32. */
-function randomFrom(start: number): () => number {
-  let state = start
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }

@@ -11,7 +11,7 @@ import { type Program, startProgram, until } from './process.ts'
 
 export type Store = 'pglite' | 'postgres'
 
-export const managementKey = 'management-key-of-an-installation'
+const managementKey = 'management-key-of-an-installation'
 /** A process that does not come up is started again after this long. */
 const againMs = 250
 const pollMs = 50
@@ -187,7 +187,7 @@ async function newPayer({ admin }: Installation, nanos: bigint): Promise<Payer> 
 }
 
 /** The API's decimal text in nano-units. */
-export function nanosOf(amount: unknown): bigint {
+function nanosOf(amount: unknown): bigint {
   const nanos = parseMoney(String(amount))
   if (nanos === undefined) throw new Error(`${String(amount)} is no amount of money`)
   return nanos
