@@ -78,12 +78,12 @@ async function store(
   record: UsageRecord,
 ): Promise<void> {
   const { hold } = admission
-  telemetry.ended(record, overflow(hold.parts, record.parts))
   try {
     await (record.kind === 'void' ? hold.void(record) : hold.settle(record))
   } catch (error) {
     platform.log('settle_deferred', { id: call.id, error: String(error) })
   }
+  telemetry.ended(record, overflow(hold.parts, record.parts))
   platform.log('call', {
     id: call.id,
     key: caller.publicId,

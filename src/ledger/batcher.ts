@@ -40,6 +40,11 @@ interface State {
   inFlight: number
   stopTimer: (() => void) | undefined
   backOffMs: number
+  /**
+   * Rows of the next batch. It halves with every failure and doubles with every success, so that one record which
+   * Postgres refuses for good ends up alone and keeps no other out of the books.
+   */
+  rows: number
 }
 
 export type BatcherParts = Pick<Platform, 'books' | 'shared' | 'clock' | 'log'>
@@ -57,6 +62,7 @@ export function openBatcher(parts: BatcherParts): Batcher {
     inFlight: 0,
     stopTimer: undefined,
     backOffMs: 0,
+    rows: batchRows,
   }
   const { waiting, underWay } = state
   return {
@@ -92,9 +98,9 @@ function nameOf({ id, kind }: Pick<UsageRecord, 'id' | 'kind'>): string {
 }
 
 function schedule(state: State): void {
-  const { waiting, backOffMs, parts } = state
+  const { waiting, backOffMs, parts, rows } = state
   if (state.inFlight >= flights || waiting.size === 0) return
-  if (waiting.size >= batchRows && backOffMs === 0) return send(state)
+  if (waiting.size >= rows && backOffMs === 0) return send(state)
   state.stopTimer ??= parts.clock.after(Math.max(batchMs, backOffMs), () => {
     state.stopTimer = undefined
     send(state)
@@ -114,7 +120,7 @@ function send(state: State): void {
 }
 
 /** The oldest records, one of each call, in the order in which every flusher takes its locks. */
-function takeBatch({ waiting, underWay, inFlight }: State): readonly UsageRecord[] {
+function takeBatch({ waiting, underWay, inFlight, rows }: State): readonly UsageRecord[] {
   const batch = new Map<string, UsageRecord>()
   if (inFlight >= flights) return []
   for (const [name, record] of waiting) {
@@ -122,7 +128,7 @@ function takeBatch({ waiting, underWay, inFlight }: State): readonly UsageRecord
     batch.set(record.id, record)
     waiting.delete(name)
     underWay.set(name, record)
-    if (batch.size === batchRows) break
+    if (batch.size === rows) break
   }
   return [...batch.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
 }
@@ -135,6 +141,7 @@ async function store(state: State, batch: readonly UsageRecord[]): Promise<void>
     for (const record of batch) state.underWay.delete(nameOf(record))
     if (state.backOffMs > 0) log('books_reachable')
     state.backOffMs = 0
+    state.rows = Math.min(batchRows, state.rows * 2)
     // A hold that is not finalised comes due again and is then sent once more, so a failure here loses nothing.
     await Promise.allSettled(
       flushed.map(({ id, total }) => shared.run({ type: 'finalise', id, accountId: accounts.get(id) ?? 0, total })),
@@ -145,6 +152,7 @@ async function store(state: State, batch: readonly UsageRecord[]): Promise<void>
       state.waiting.set(nameOf(record), record)
     }
     if (state.backOffMs === 0) log('books_unreachable', { error: String(error), waiting: state.waiting.size })
+    state.rows = Math.max(1, Math.floor(batch.length / 2))
     state.backOffMs = Math.min(longestBackOffMs, Math.max(firstBackOffMs, state.backOffMs * 2))
   }
 }

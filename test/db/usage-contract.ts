@@ -181,19 +181,19 @@ export function usageContract(name: string, open: () => Promise<Database>): void
             model: 'gpt-4o',
             vendor: 'openai',
             vendorModel: 'gpt-4o-2024-11-20',
-              source: 'vendor',
-              input: 100n,
-              output: 20n,
-              priced: 50n,
-              charge: 30n,
+            source: 'vendor',
+            input: 100n,
+            output: 20n,
+            priced: 50n,
+            charge: 30n,
             refunded: 20n,
-              currency: 'USD',
-              costs: { CNY: '7' },
-              stream: true,
-              error: undefined,
+            currency: 'USD',
+            costs: { CNY: '7' },
+            stream: true,
+            error: undefined,
             startedAt: new Date(noon),
-              endedAt: new Date(noon + 1e3),
-              firstByteMs: undefined,
+            endedAt: new Date(noon + 1e3),
+            firstByteMs: undefined,
           },
         ])
       })
@@ -257,7 +257,10 @@ export function usageContract(name: string, open: () => Promise<Database>): void
         const reap = priced(owner, 11, { kind: 'reap', outcome: 'reaped' })
         const eu = rateFor(prices, { promptTokens: 5, startedAtMs: noon, region: 'eu' })
         const calls = [
-          priced(owner, 200_000), priced(owner, 200_001), priced(owner, 5, { serviceTier: 'flex' }), reap,
+          priced(owner, 200_000),
+          priced(owner, 200_001),
+          priced(owner, 5, { serviceTier: 'flex' }),
+          reap,
           priced(owner, 5, { priced: charge({ input: 5, output: 7 }, eu) }),
         ]
         await books.flush(calls)

@@ -41,7 +41,7 @@ describe('a refund', () => {
       charged: '0.3',
       grants: [],
       usage_id: id,
-        reference: body.reference,
+      reference: body.reference,
     }
     expect(await refund(body)).toEqual({ status: 201, body: { ...answer, applied: true } })
     expect(await refund(body)).toEqual({ status: 200, body: { ...answer, applied: false } })
