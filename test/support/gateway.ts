@@ -39,7 +39,15 @@ export interface TestGateway {
 }
 
 /** `test-model` costs 1 USD per million input tokens and 2 USD per million output tokens. */
-function yamlOf({ vendorUrl, adapter = 'openai', vendors = '', model = '', models = '', yaml = '', timeouts = '' }: TestGatewayOptions): string {
+function yamlOf({
+  vendorUrl,
+  adapter = 'openai',
+  vendors = '',
+  model = '',
+  models = '',
+  yaml = '',
+  timeouts = '',
+}: TestGatewayOptions): string {
   return `
 vendors:
   fake:
@@ -86,7 +94,11 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
   )
   const { url } = running
 
-  async function request(method: string, path: string, { key, body }: { key: string; body?: unknown }): Promise<Record<string, unknown>> {
+  async function request(
+    method: string,
+    path: string,
+    { key, body }: { key: string; body?: unknown },
+  ): Promise<Record<string, unknown>> {
     const answer = await fetch(url + path, {
       method,
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
@@ -106,7 +118,11 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     async account(balance, key = {}) {
       const name = `account ${process.pid}-${++accounts}`
       const account = await admin('POST', '/admin/v1/accounts', { name })
-      if (balance !== '0') await admin('POST', `/admin/v1/accounts/${account['id'] as number}/recharges`, { amount: balance, reference: name })
+      if (balance !== '0')
+        await admin('POST', `/admin/v1/accounts/${account['id'] as number}/recharges`, {
+          amount: balance,
+          reference: name,
+        })
       const made = await admin('POST', '/admin/v1/keys', { kind: 'master', account: account['id'], name, ...key })
       return { id: account['id'] as number, key: made['key'] as string }
     },

@@ -35,7 +35,13 @@ export async function startVendor(first: Behaviour = answerText('Hello')): Promi
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
       const text = Buffer.concat(chunks).toString()
-      const call = { path: request.url ?? '', headers: request.headers, text, body: JSON.parse(text || '{}') as Record<string, unknown>, closed }
+      const call = {
+        path: request.url ?? '',
+        headers: request.headers,
+        text,
+        body: JSON.parse(text || '{}') as Record<string, unknown>,
+        closed,
+      }
       calls.push(call)
       void behaviour(call, response)
     })
@@ -75,7 +81,12 @@ export function answerText(text: string, usage?: Usage): Behaviour {
 
 export function completion(text: string, usage?: Usage): Record<string, unknown> {
   const choices = [{ index: 0, message: { role: 'assistant', content: text }, finish_reason: 'stop' }]
-  return { ...base, object: 'chat.completion', choices, ...(usage && { usage: { ...usage, total_tokens: usage.prompt_tokens + usage.completion_tokens } }) }
+  return {
+    ...base,
+    object: 'chat.completion',
+    choices,
+    ...(usage && { usage: { ...usage, total_tokens: usage.prompt_tokens + usage.completion_tokens } }),
+  }
 }
 
 /** The payloads of a streamed answer: the role, a word each, the finish reason, the usage. */
@@ -83,7 +94,11 @@ export function eventsOf(text: string, usage?: Usage): string[] {
   const words = text.split(/(?<= )/)
   const chunk = (delta: object, finish: string | null = null) =>
     JSON.stringify({ ...base, object: 'chat.completion.chunk', choices: [{ index: 0, delta, finish_reason: finish }] })
-  const events = [chunk({ role: 'assistant', content: '' }), ...words.map((content) => chunk({ content })), chunk({}, 'stop')]
+  const events = [
+    chunk({ role: 'assistant', content: '' }),
+    ...words.map((content) => chunk({ content })),
+    chunk({}, 'stop'),
+  ]
   if (!usage) return events
   const counted = { ...usage, total_tokens: usage.prompt_tokens + usage.completion_tokens }
   return [...events, JSON.stringify({ ...base, object: 'chat.completion.chunk', choices: [], usage: counted })]
@@ -93,7 +108,12 @@ export function openStream(response: ServerResponse): void {
   response.writeHead(200, { 'content-type': 'text/event-stream' })
 }
 
-export function json(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+export function json(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers })
   response.end(JSON.stringify(body))
 }
