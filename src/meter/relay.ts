@@ -6,7 +6,8 @@ import type { ServerEvent } from '../core/sse.ts'
 import type { Clock, Tokenizer } from '../ports.ts'
 import type { Piece, VendorUsage } from '../vendors/vendor.ts'
 import { roughTokens } from '../core/pieces.ts'
-import { openCounter } from './counter.ts'
+import { openForwarded } from './forwarded.ts'
+import { openPauses } from './pauses.ts'
 
 /** After the finish reason the usage event is waited for this long. */
 const usageWaitMs = 5_000
@@ -16,8 +17,6 @@ const goneUsageWaitMs = 2_000
 const drainMs = 60_000
 /** A vendor that sent its last event should close by then. */
 const closeWaitMs = 2_000
-/** Text that waits to be counted: most streams end with the vendor's count and never need ours. */
-const pendingLimit = 8_192
 
 export interface RelayStep {
   readonly event: ServerEvent
@@ -103,7 +102,7 @@ export interface Relay {
 
 /** Everything that a running relay remembers. */
 interface State extends RelayOptions {
-  readonly text: ReturnType<typeof openText>
+  readonly text: ReturnType<typeof openForwarded>
   readonly pauses: ReturnType<typeof openPauses>
   readonly ended: () => void
   queue: RelayStep[]
@@ -141,7 +140,7 @@ export function relay(options: RelayOptions): Relay {
   const { promise: done, resolve } = Promise.withResolvers<void>()
   const state: State = {
     ...options,
-    text: openText(options.tokenizer),
+    text: openForwarded(options.tokenizer),
     pauses: openPauses(options.source),
     ended: resolve,
     queue: [],
@@ -399,61 +398,4 @@ function closed(state: State): void {
 
 function outOfMoney(): GatewayError {
   return new GatewayError('insufficient_quota', 'The balance ran out during the answer. Top up and ask again.')
-}
-
-/** The forwarded text, as far as it must be known: sizes at once, tokens when somebody asks. */
-function openText(tokenizer: Tokenizer) {
-  const counter = openCounter(tokenizer)
-  let pending = ''
-  let pendingTokens = 0
-  /** All of it by estimate, and the same at the last exact count, which says what it really was. */
-  let roughly = 0
-  let counted = { roughly: 0, exactly: 0 }
-
-  function hand(): void {
-    if (pending === '') return
-    counter.add(pending)
-    pending = ''
-    pendingTokens = 0
-  }
-
-  return {
-    add(piece: string): void {
-      const tokens = roughTokens(piece)
-      pending += piece
-      pendingTokens += tokens
-      roughly += tokens
-      if (pending.length > pendingLimit) hand()
-    },
-    /** Tokens if this piece is forwarded too: counted where counted, estimated where not. */
-    estimateWith(piece: string): number {
-      const sinceCounted = counted.exactly + roughly - counted.roughly
-      return Math.min(counter.estimate() + pendingTokens, sinceCounted) + roughTokens(piece)
-    },
-    async counted(): Promise<number> {
-      hand()
-      const before = roughly
-      const exactly = await counter.total()
-      counted = { roughly: before, exactly }
-      return exactly
-    },
-  }
-}
-
-/** A source is paused while anybody wants it to be. */
-function openPauses(source: Source) {
-  const reasons = new Set<'money' | 'caller'>()
-  return {
-    add(reason: 'money' | 'caller'): void {
-      if (reasons.size === 0) source.pause()
-      reasons.add(reason)
-    },
-    delete(reason: 'money' | 'caller'): void {
-      if (reasons.delete(reason) && reasons.size === 0) source.resume()
-    },
-    clear(): void {
-      if (reasons.size > 0) source.resume()
-      reasons.clear()
-    },
-  }
 }
