@@ -1,11 +1,13 @@
 import { type Context, Hono } from 'hono'
 import { GatewayError } from './core/errors.ts'
-import { chat } from './fronts/chat.ts'
 import type { Front } from './fronts/front.ts'
-import { entrances } from './fronts/index.ts'
+import { frontFor, fronts } from './fronts/index.ts'
+import type { Asking } from './gateway/asking.ts'
+import { countTokens } from './gateway/count-tokens.ts'
 import { exchange } from './gateway/exchange.ts'
 import type { Gateway } from './gateway/gateway.ts'
-import { type Checks, type Metrics, ops } from './http/ops.ts'
+import { ops, type OpsOptions } from './http/ops.ts'
+import { models } from './http/models.ts'
 import { self } from './http/self.ts'
 import type { Client } from './ports.ts'
 
@@ -16,20 +18,17 @@ export interface Connection {
   readonly response: Promise<Response>
 }
 
-export interface AppOptions {
+export interface AppOptions extends OpsOptions {
   readonly gateway: Gateway
   connect(c: Context): Connection
-  readonly checks: Checks
-  /** Absent: there is no `/metrics`. */
-  readonly metrics?: Metrics
   /** Routes that need a database. */
   readonly admin?: readonly Hono[]
 }
 
-type Variables = { Variables: { id: string } }
+type Variables = { Variables: { id: string; front: Front | undefined } }
 
 /** All routes, the request id, and the one place where errors are answered. */
-export function buildApp({ gateway, connect, checks, metrics, admin = [] }: AppOptions): Hono<Variables> {
+export function buildApp({ gateway, connect, admin = [], ...health }: AppOptions): Hono<Variables> {
   const app = new Hono<Variables>()
   const { crypto, clock, log } = gateway.platform
 
@@ -39,13 +38,9 @@ export function buildApp({ gateway, connect, checks, metrics, admin = [] }: AppO
     await next()
     c.header('x-request-id', id)
   })
-  app.route('/', ops(checks, metrics))
-  for (const { path, front } of entrances) {
-    app.post(path, (c) => serve(gateway, { front, id: c.get('id'), connection: connect(c) }))
-    app.all(path, () => {
-      throw new GatewayError('method_not_allowed', 'This path takes POST.')
-    })
-  }
+  app.route('/', ops(health))
+  for (const front of fronts) mount(app, { gateway, front, connect })
+  app.route('/', models(gateway))
   app.route('/', self(gateway))
   for (const routes of admin) app.route('/', routes)
 
@@ -70,31 +65,58 @@ export function buildApp({ gateway, connect, checks, metrics, admin = [] }: AppO
   return app
 }
 
-interface Serving {
+type Work = (asking: Asking) => Promise<void>
+
+interface Mounting extends Pick<AppOptions, 'gateway' | 'connect'> {
   readonly front: Front
-  readonly id: string
+}
+
+/** The paths of one dialect: its calls, and where it has that, the counting of a prompt. */
+function mount(app: Hono<Variables>, { gateway, front, connect }: Mounting): void {
+  const { paths, counting } = front
+  const served: { readonly paths: readonly string[]; readonly work: Work }[] = [
+    { paths, work: (asking) => exchange(gateway, asking) },
+  ]
+  if (counting) served.push({ paths: counting.paths, work: (asking) => countTokens(gateway, asking, counting) })
+  for (const { path, work } of served.flatMap(({ paths: all, work }) => all.map((path) => ({ path, work })))) {
+    app.post(path, (c) => {
+      // A path of one dialect may lie among those of another, so that it alone does not tell.
+      c.set('front', front)
+      const query = (name: string) => c.req.query(name)
+      return serve(gateway, { front, id: c.get('id'), path: c.req.path, query }, { work, connection: connect(c) })
+    })
+    app.all(path, (c) => {
+      c.set('front', front)
+      throw new GatewayError('method_not_allowed', 'This path takes POST.')
+    })
+  }
+}
+
+interface Serving {
+  readonly work: Work
   readonly connection: Connection
 }
 
 /** Errors until the first byte are the router's to answer; later ones the stream has told already, but for bugs. */
-async function serve(gateway: Gateway, { front, id, connection }: Serving): Promise<Response> {
-  const { client, response } = connection
+async function serve(gateway: Gateway, asked: Omit<Asking, 'client'>, serving: Serving): Promise<Response> {
+  const { client, response } = serving.connection
   const { later, log } = gateway.platform
   let isAnswered = false
   const answered = response.then(() => (isAnswered = true))
-  const work = exchange(gateway, { front, client, id })
+  const work = serving.work({ ...asked, client })
   later(
     work.catch((caught) => {
-      if (isAnswered && !(caught instanceof GatewayError)) log('internal_error', { id, error: stackOf(caught) })
+      if (isAnswered && !(caught instanceof GatewayError))
+        log('internal_error', { id: asked.id, error: stackOf(caught) })
     }),
   )
   await Promise.race([work, answered])
   return response
 }
 
-function failure(c: Context, error: GatewayError): Response {
-  const front = entrances.find(({ path }) => path === c.req.path)?.front ?? chat
-  const { status, headers, body } = front.failure(error)
+function failure(c: Context<Variables>, error: GatewayError): Response {
+  const front = c.get('front') ?? frontFor(c.req.path)
+  const { status, headers, body } = front.failure(error, c.get('id'))
   return new Response(JSON.stringify(body), {
     status,
     headers: { 'content-type': 'application/json', 'x-request-id': c.get('id'), ...headers },

@@ -161,7 +161,9 @@ function checkVendor(id: string, vendor: RawMap, fail: Fail): void {
   if (address === undefined) return
   if (!address.local && vendor['api_keys'] === undefined)
     fail([...path, 'api_keys'], 'is missing; it must be a list of keys')
-  if (baseUrl === undefined && adapter === undefined && !Object.hasOwn(addresses, id)) {
+  if (baseUrl === undefined && address.baseUrl === undefined) {
+    fail([...path, 'base_url'], 'is missing; its adapter has no address of its own')
+  } else if (baseUrl === undefined && adapter === undefined && !Object.hasOwn(addresses, id)) {
     // Never guessed: the default address would send this vendor's key to another company.
     fail([...path, 'base_url'], 'is missing; it must be given where no adapter has the name of the vendor')
   }

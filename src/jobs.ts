@@ -10,8 +10,8 @@ export interface Job {
 }
 
 /**
- * Starts jobs: each waits for its own end before it is due again, and a failure is logged and forgotten. The result
- * stops them and resolves when none is running.
+ * Starts jobs: each waits for its own end before it is due again. A failure is logged once, and so is the end of a row
+ * of them. The result stops the jobs and resolves when none is running.
  */
 export function startJobs(clock: Clock, log: Log, jobs: readonly Job[]): () => Promise<void> {
   const stops = jobs.map((job) => startJob(clock, log, job))
@@ -22,6 +22,7 @@ export function startJobs(clock: Clock, log: Log, jobs: readonly Job[]): () => P
 
 function startJob(clock: Clock, log: Log, job: Job): () => Promise<void> {
   let isStopped = false
+  let isFailing = false
   let running: Promise<void> = Promise.resolve()
   let stopTimer = clock.after(job.isDueAtStart ? 0 : job.everyMs, turn)
 
@@ -33,8 +34,11 @@ function startJob(clock: Clock, log: Log, job: Job): () => Promise<void> {
   async function once(): Promise<void> {
     try {
       await job.run()
+      if (isFailing) log('job_works', { job: job.name })
+      isFailing = false
     } catch (error) {
-      log('job_failed', { job: job.name, error: String(error) })
+      if (!isFailing) log('job_failed', { job: job.name, error: String(error) })
+      isFailing = true
     }
   }
   return () => {

@@ -29,6 +29,15 @@ export interface Shared {
   account(accountId: number): Promise<AccountRecord | undefined>
   /** A key's counters, likewise. */
   key(accountId: number, keyId: number): Promise<KeyRecord | undefined>
+  /** Who spends for an account here, as the books name it. */
+  spenderOf(accountId: number): string
+  /**
+   * Starts an epoch that the books have opened for a spender, and gives the one that stands then; 0 for none. Nothing
+   * changes where a later one stands, or where this one stood before the store lost what it knew. With 0 it only asks.
+   */
+  begin(spender: string, epoch: number): Promise<number>
+  /** False while the store is known not to answer for an account. */
+  reaches(accountId: number): boolean
 }
 
 export interface VendorRequest {
@@ -38,6 +47,8 @@ export interface VendorRequest {
   readonly headers: Readonly<Record<string, string>>
   readonly body: Uint8Array
   readonly connectMs: number
+  /** Parameters of the caller that were left out, as he is told: `x-tollgate-dropped-params`. */
+  readonly dropped?: readonly string[]
 }
 
 export interface VendorHead {
@@ -123,6 +134,11 @@ export interface LeaseRequest {
   readonly epoch: number
   /** At least this much, if there is any. */
   readonly want: Nanos
+  /**
+   * In what the purse counts. Without it all that is free is lent, which is right where one process is the only spender.
+   * With it the larger of this and `want` is lent, but of what is free no more than half unless more is wanted.
+   */
+  readonly target?: Nanos
 }
 
 /** What can pay for calls now: the wallet, or a grant of credit, of a quota's period, or of a package's tokens. */
@@ -138,10 +154,25 @@ export interface Purse {
   readonly posted: bigint
 }
 
-/** A loan: `lent` is the total under this lease, so that asking twice lends once. */
+/**
+ * A loan: `lent` is the total under this lease, so that hearing of it twice adds nothing. Asking twice is not the same:
+ * each request lends out of what is free then, whether or not the answer to one before it came.
+ */
 export interface Lease {
   readonly id: number
   readonly lent: Nanos
+}
+
+/** A replica lives, and what it may still charge to what it was lent. */
+export interface Beat {
+  readonly replica: string
+  /** By lease: the sum of the parts of all holds and all unflushed records of this replica. */
+  readonly outstanding: ReadonlyMap<number, bigint>
+  /**
+   * The time of the books that the beat before returned, ms since 1970: `outstanding` was summed after it. Only a lease
+   * that was frozen earlier is vouched for, because a beat may be long under way. Absent in the first beat.
+   */
+  readonly asOfMs?: number
 }
 
 /** What became of a record that was sent to the books. `total` is what they charge for the id, over all its rows. */
@@ -216,6 +247,21 @@ export interface Books {
   openEpoch(spender: string): Promise<number>
   /** Gives what is left of the frozen leases of a spender back. Call it when no record of them is outstanding. */
   closeLeases(spender: string): Promise<void>
+  /**
+   * Gives back what is left of frozen leases, of any spender, but for what living replicas say is outstanding on them:
+   * once all of them have beaten since the freeze, or 45 s after it. A lease on which nothing is outstanding is closed.
+   * The epochs of replicas that are presumed dead end here too. Any number of replicas may call it, as often as they like.
+   */
+  closeFrozen(): Promise<void>
+  /**
+   * Every 3 s, and once before the first call is taken. A replica that was not seen for 120 s is presumed dead. Returns
+   * the time of the books, ms since 1970, for the next beat's `asOfMs`.
+   */
+  beat(beat: Beat): Promise<number>
+  /**
+   * Lends from a purse. Of a grant that has ended nothing more is lent. Throws StaleEpoch (core/stale-epoch.ts) where the
+   * epoch is not the newest of its spender.
+   */
   lend(request: LeaseRequest): Promise<Lease>
   /** Stores records. Sending one again changes nothing. */
   flush(records: readonly UsageRecord[]): Promise<readonly Flushed[]>
@@ -259,7 +305,6 @@ export interface Settings {
 export interface Platform {
   readonly clock: Clock
   readonly log: Log
-  readonly shared: Shared
   readonly books: Books
   readonly send: Send
   readonly tokenizer: Tokenizer

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { ConfigError, configPath, readConfig, type Config } from '../src/config.ts'
 import { unitNames } from '../src/core/price.ts'
 import { root } from './source.ts'
+import { addresses } from '../src/vendors/addresses.ts'
 
 type Env = Record<string, string>
 
@@ -42,7 +43,7 @@ describe('an empty file', () => {
       managementKey: undefined,
       secret: undefined,
       databaseUrl: undefined,
-      redisUrl: undefined,
+      redisUrls: undefined,
     })
   })
 
@@ -212,7 +213,7 @@ vendors:
       managementKey: 'sk-tg-manage-0123456789',
       secret: 'a secret of 16 ch',
       databaseUrl: 'postgres://u:p@h/d',
-      redisUrl: 'rediss://h',
+      redisUrls: ['rediss://h'],
     })
   })
 
@@ -230,7 +231,11 @@ vendors:
     ['TOLLGATE_MANAGEMENT_KEY', 'x'.repeat(513), key],
     ['TOLLGATE_SECRET', 'short', 'must be at least 16 printable ASCII characters'],
     ['DATABASE_URL', 'mysql://u:hunter2@h', 'must be an address that begins with postgres:// or postgresql://'],
-    ['REDIS_URL', 'h:6379', 'must be an address that begins with redis:// or rediss://'],
+    [
+      'REDIS_URL',
+      'h:6379',
+      'must be an address that begins with redis:// or rediss://, or several of a cluster with commas between them',
+    ],
   ])('with %s = "%s" is a fault', (name, value, why) => {
     expect(faults('', { [name]: value })).toEqual([`environment ${name}: ${why}`])
   })
@@ -295,13 +300,18 @@ describe('a fault', () => {
     ],
     [
       'a vendor without an address',
-      'vendors: { groq: { api_keys: [] } }',
-      ['x.yaml:1:12 vendors.groq.base_url: is missing; it must be given where no adapter has the name of the vendor'],
+      'vendors: { acme: { api_keys: [] } }',
+      ['x.yaml:1:12 vendors.acme.base_url: is missing; it must be given where no adapter has the name of the vendor'],
+    ],
+    [
+      'an adapter without an address, and none given',
+      'vendors: { azure: { api_keys: [] } }',
+      ['x.yaml:1:12 vendors.azure.base_url: is missing; its adapter has no address of its own'],
     ],
     [
       'an unknown adapter',
       'vendors: { a: { adapter: b, base_url: "https://c", api_keys: [] } }',
-      ['x.yaml:1:26 vendors.a.adapter: must be one of: openai, deepseek, qwen, doubao, sandbox'],
+      [`x.yaml:1:26 vendors.a.adapter: must be one of: ${Object.keys(addresses).join(', ')}`],
     ],
     [
       'a key with a line break',

@@ -37,8 +37,8 @@ export interface AdmitRequest {
 export async function admit(ledger: Ledger, request: AdmitRequest): Promise<Admission> {
   const { caller, call, model, free } = request
   const prices = pinPrices(model, caller, ledger.platform.catalog().exchange)
-  const asked = { startedAtMs: call.startedAtMs, serviceTier: serviceTierOf(call.body), audio: hasAudio(call.body) }
-  const prompt = readPrompt(call.body)
+  const asked = { startedAtMs: call.startedAtMs, serviceTier: serviceTierOf(call.inner), audio: hasAudio(call.inner) }
+  const prompt = readPrompt(call.inner)
   const promptTokens = countOnce(ledger, prompt)
   const bound = call.choices * (call.maxOutput ?? model.maxOutputTokens)
   const available = await availableTo(ledger, caller.accountId)
@@ -119,12 +119,13 @@ function budgetsAfford({ chain }: Caller, worst: Nanos): boolean {
 }
 
 /** What the account has, as last seen; an account that was not seen yet is loaded. */
-async function availableTo({ spender, platform }: Ledger, accountId: number): Promise<Nanos> {
+async function availableTo({ homes }: Ledger, accountId: number): Promise<Nanos> {
+  const { spender, shared } = homes.of(accountId)
   const seen = spender.seen(accountId)
   if (seen !== undefined) return seen
   // This is a hint: where the books are away it is missing, and taking the hold says so.
   if (!spender.purses(accountId)) await spender.loadAccount(accountId).catch(() => {})
-  const account = await platform.shared.account(accountId)
+  const account = await shared.account(accountId).catch(() => undefined)
   const isMoney = (id: number) =>
     !spender.purses(accountId)?.some((purse) => purse.id === id && purse.asset === tokenAsset)
   const money = account?.purses.filter(({ id }) => isMoney(id)) ?? []

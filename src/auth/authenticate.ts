@@ -2,6 +2,7 @@ import type { Caller, KeyFacts } from '../core/call.ts'
 import { GatewayError, invalidKey } from '../core/errors.ts'
 import type { AccountRow, Books, Clock, Crypto, KeyRow } from '../ports.ts'
 import { readCredential, type Header } from './credential.ts'
+import { openDoubt } from './doubt.ts'
 import { createRecent } from './recent.ts'
 
 /** Who may use the admin API. An owner is a master key or sub-key: it manages the keys below itself. */
@@ -18,10 +19,10 @@ export type Manager =
 
 export interface Authenticator {
   /**
-   * Who makes this call. Throws `invalid_api_key`, `permission_denied` (a management key, a closed account), or
+   * Who makes this call; `inAddress` is the key that the address holds, in dialects that have it there. Throws `invalid_api_key`, `permission_denied` (a management key, a closed account), or
    * `billing_unavailable` while the books cannot be asked.
    */
-  caller(header: Header): Promise<Caller>
+  caller(header: Header, inAddress?: string): Promise<Caller>
   /** Who makes this admin request. Throws as `caller` does, but for management keys. */
   manager(header: Header): Promise<Manager>
   /** Drops what is remembered of a key and of all below it; without a key, everything. */
@@ -36,8 +37,11 @@ export interface AuthenticatorDeps {
 
 /** Keys in a chain, the leaf included. */
 export const maxChain = 8
-/** 5 s: how long another process may still let a revoked key in where admission cannot see the newer version. */
-const known = { entries: 10_000, lifeMs: 5_000 }
+/**
+ * 5 s: how long another process may still let a revoked key in where admission cannot see the newer version. An hour
+ * more while the books are away: nobody can change a key then, and what it may spend is lent already.
+ */
+const known = { entries: 10_000, lifeMs: 5_000, staleMs: 3_600_000 }
 /** Against a flood of one wrong key; short, because the key may be made the next moment. */
 const unknown = { entries: 10_000, lifeMs: 1_000 }
 
@@ -52,16 +56,24 @@ interface Found {
 export function createAuthenticator({ books, crypto, clock }: AuthenticatorDeps): Authenticator {
   const found = createRecent<Found>(clock, known)
   const missing = createRecent<true>(clock, unknown)
+  const doubt = openDoubt(clock)
   let changes = 0
 
   /** The key of a request and its chain, as fresh as the short memory allows. */
-  async function find(header: Header): Promise<Found> {
-    const hash = crypto.keyHash(readCredential(header))
+  async function find(header: Header, inAddress: string | undefined): Promise<Found> {
+    const hash = crypto.keyHash(readCredential(header, inAddress))
     const remembered = found.get(hash)
     if (remembered !== undefined) return remembered
     if (missing.get(hash)) throw invalidKey()
+    const stale = found.stale(hash)
+    if (stale !== undefined && doubt.isOn) return stale
     const seen = changes
-    const entry = readEntry(await ask(books, hash))
+    const asked = await doubt.watch(ask(books, hash)).catch((error) => ({ error }))
+    if (asked && 'error' in asked) {
+      if (stale !== undefined) return stale
+      throw asked.error
+    }
+    const entry = readEntry(asked)
     const matches = entry !== undefined && crypto.equal(entry.leaf.hash, hash)
     // An answer that was under way while a key changed may be from before the change: used once, not remembered.
     if (seen === changes) {
@@ -72,8 +84,8 @@ export function createAuthenticator({ books, crypto, clock }: AuthenticatorDeps)
     return entry
   }
 
-  async function live(header: Header): Promise<Found> {
-    const entry = await find(header)
+  async function live(header: Header, inAddress?: string): Promise<Found> {
+    const entry = await find(header, inAddress)
     const now = clock.now()
     if (!entry.chain.every((key) => isLive(key, now))) throw invalidKey()
     if (entry.account?.status === 'closed')
@@ -82,8 +94,8 @@ export function createAuthenticator({ books, crypto, clock }: AuthenticatorDeps)
   }
 
   return {
-    async caller(header) {
-      const { caller } = await live(header)
+    async caller(header, inAddress) {
+      const { caller } = await live(header, inAddress)
       if (caller !== undefined) return caller
       throw new GatewayError('permission_denied', 'A management key cannot call models. Use a master key or a sub-key.')
     },

@@ -5,7 +5,7 @@ import type { Platform } from '../ports.ts'
 import { vendors } from '../vendors/index.ts'
 import type { Vendor } from '../vendors/vendor.ts'
 import { hideKey } from './hide-key.ts'
-import { AttemptFailed, callVendor, type Trying, type VendorAnswer } from './vendor-answer.ts'
+import { AttemptFailed, callVendor, type Trying, type VendorAnswer, type VendorCall } from './vendor-answer.ts'
 
 /** Tries of one call at most, over all its targets. */
 const attemptLimit = 4
@@ -20,6 +20,10 @@ export interface Answered {
   readonly vendor: Vendor
   /** What was asked of the vendor, which may differ from what the caller wants. */
   readonly streamed: boolean
+  /** The vendor speaks the caller's dialect: its bytes go by. Otherwise they are translated. */
+  readonly passes: boolean
+  /** Parameters of the caller that this vendor was not sent. */
+  readonly dropped: readonly string[]
   /** Failed tries, then the one that answered; its end is not known yet. */
   readonly attempts: readonly Attempt[]
 }
@@ -61,37 +65,39 @@ export interface AttemptOptions {
 
 /**
  * Calls the targets in order until one answers with content. A fault of the caller's own request ends the search,
- * because no other target would take it. Throws NoAnswer or CallerGone.
+ * because no other target would take it; a vendor that cannot do what is asked is passed over. Throws NoAnswer or
+ * CallerGone.
  */
 export async function attemptTargets(platform: Platform, options: AttemptOptions): Promise<Answered> {
   const attempts: Attempt[] = []
-  let last = new GatewayError(
-    'no_target_available',
-    `Model "${options.call.model}" has no vendor that is ready. Try again later.`,
-  )
+  let last: GatewayError | undefined
   let trying: Trying | undefined
-  const { signal } = options
+  const { signal, call } = options
   signal.addEventListener('abort', () => trying?.abort())
 
-  for (const target of options.targets.slice(0, attemptLimit)) {
+  for (const target of options.targets) {
+    if (attempts.length === attemptLimit) break
     const reach = reachOf(platform, target)
     if (!reach) continue
     // The caller may have left while the call was admitted: then nobody would end the try.
     if (signal.aborted) throw givenUp(signal, attempts, false)
     const started = { vendor: target.vendor, model: target.model, startedAtMs: platform.clock.now() }
-    const streamed = options.stream || reach.vendor.streamOnly?.(options.call, target) === true
-    trying = start(platform, { ...reach, call: options.call, target, streamed })
+    const prepared = prepare(options, reach, target)
+    if (prepared instanceof GatewayError) {
+      // What one vendor could not do is told only where no other was asked.
+      last ??= prepared
+      continue
+    }
+    trying = callVendor(platform, prepared)
     try {
       const answer = await trying.answer
       // From here on the relay decides what a hang-up means.
       trying = undefined
-      return {
-        answer,
-        target,
-        vendor: reach.vendor,
-        streamed,
-        attempts: [...attempts, { ...started, endedAtMs: started.startedAtMs, status: answer.head.status }],
-      }
+      const { vendor, reading, streamed, request } = prepared
+      const answering = { ...started, endedAtMs: started.startedAtMs, status: answer.head.status }
+      const { dropped = [] } = request
+      const tried = [...attempts, answering]
+      return { answer, target, vendor, streamed, passes: !reading.translates, dropped, attempts: tried }
     } catch (caught) {
       if (!(caught instanceof AttemptFailed)) throw caught
       const { error, fault } = caught.failure
@@ -103,7 +109,30 @@ export async function attemptTargets(platform: Platform, options: AttemptOptions
       last = error
     }
   }
-  throw new NoAnswer(last, attempts)
+  throw new NoAnswer(last ?? noTarget(call), attempts)
+}
+
+function noTarget({ model }: Call): GatewayError {
+  return new GatewayError('no_target_available', `Model "${model}" has no vendor that is ready. Try again later.`)
+}
+
+interface Prepared extends VendorCall {
+  readonly streamed: boolean
+}
+
+/** The request for a target, or why its vendor cannot do what is asked. */
+function prepare({ call, stream }: AttemptOptions, reach: Reach, target: Target): Prepared | GatewayError {
+  const { vendor, entry, apiKey } = reach
+  const access = { baseUrl: entry.baseUrl, apiKey, connectMs: entry.limits.connectMs }
+  const reading = { call, translates: !vendor.speaks.includes(call.dialect) }
+  try {
+    const streamed = stream || vendor.streamOnly?.(call, target) === true
+    const request = vendor.request(call, target, access, streamed)
+    return { vendor, request, limits: entry.limits, reading, streamed }
+  } catch (caught) {
+    if (caught instanceof GatewayError) return caught
+    throw caught
+  }
 }
 
 function givenUp({ reason }: AbortSignal, attempts: readonly Attempt[], begun: boolean): NoAnswer | CallerGone {
@@ -114,27 +143,16 @@ function codeOf({ reason }: AbortSignal): string {
   return reason instanceof GatewayError ? reason.code : callerLeft
 }
 
-interface Reach {
+export interface Reach {
   readonly vendor: Vendor
   readonly entry: VendorEntry
   readonly apiKey: string
 }
 
 /** How to reach a target; undefined where its vendor is not live. */
-function reachOf(platform: Platform, target: Target): Reach | undefined {
+export function reachOf(platform: Platform, target: Target): Reach | undefined {
   const entry = platform.catalog().vendors.get(target.vendor)
   const vendor = entry && vendors.get(entry.adapter)
   const apiKey = entry?.apiKeys[0]
   return entry && vendor && apiKey !== undefined ? { entry, vendor: hideKey(vendor, apiKey), apiKey } : undefined
-}
-
-interface Try extends Reach {
-  readonly call: Call
-  readonly target: Target
-  readonly streamed: boolean
-}
-
-function start(platform: Platform, { vendor, entry, apiKey, call, target, streamed }: Try): Trying {
-  const access = { baseUrl: entry.baseUrl, apiKey, connectMs: entry.limits.connectMs }
-  return callVendor(platform, { vendor, request: vendor.request(call, target, access, streamed), limits: entry.limits })
 }

@@ -14,15 +14,15 @@ export function hideKey(vendor: Vendor, apiKey: string): Vendor {
   const clean = (error: GatewayError): GatewayError => withoutKey(error, apiKey)
   return {
     ...vendor,
-    reader() {
-      const read = vendor.reader()
+    reader(options) {
+      const read = vendor.reader(options)
       return (event) => {
         const piece = read(event)
         return piece.error ? { ...piece, error: clean(piece.error) } : piece
       }
     },
-    reply(body) {
-      const reply = vendor.reply(body)
+    reply(body, options) {
+      const reply = vendor.reply(body, options)
       return reply.error ? { ...reply, error: clean(reply.error) } : reply
     },
     failure(head, body) {

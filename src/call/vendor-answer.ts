@@ -1,11 +1,11 @@
 import type { JsonObject } from '../core/call.ts'
 import { concat } from '../core/concat.ts'
 import { GatewayError } from '../core/errors.ts'
-import { createSseParser, type ServerEvent } from '../core/sse.ts'
+import { createSseParser, type EventParser, type ServerEvent } from '../core/sse.ts'
 import type { TimeLimits } from '../core/catalog.ts'
 import { isObject, parseJson } from '../core/wire.ts'
 import type { Platform, Receiver, Sending, VendorHead, VendorRequest } from '../ports.ts'
-import type { Piece, Vendor, VendorFailure, VendorReply } from '../vendors/vendor.ts'
+import type { Piece, ReaderOptions, Vendor, VendorFailure, VendorReply } from '../vendors/vendor.ts'
 
 /** An error body is read up to here; what lies beyond tells nothing more. */
 const errorBodyLimit = 64 * 1024
@@ -14,6 +14,7 @@ const eventLimit = 4 * 1024 * 1024
 /** Events before the first content that are kept back so that another target may still be tried. */
 const preambleLimit = 256
 const preambleBytes = eventLimit
+const encoder = new TextEncoder()
 
 /** One event of a vendor's stream and what it says. */
 export interface Step {
@@ -63,6 +64,8 @@ export interface VendorCall {
   readonly vendor: Vendor
   readonly request: VendorRequest
   readonly limits: TimeLimits
+  /** For whom the answer is read. */
+  readonly reading: ReaderOptions
 }
 
 /** A call under way: `answer` settles when the status and the first content are known, or the try has failed. */
@@ -80,7 +83,8 @@ interface State {
   readonly call: VendorCall
   readonly answerLimit: number
   readonly read: (event: ServerEvent) => Piece
-  readonly parser: ReturnType<typeof createSseParser>
+  /** There once the status is known and the answer is a stream. */
+  parser: EventParser | undefined
   readonly body: ReturnType<typeof openBody>
   readonly watch: ReturnType<typeof openWatch>
   readonly resolve: (answer: VendorAnswer) => void
@@ -101,8 +105,8 @@ export function callVendor(tools: Tools, call: VendorCall): Trying {
   const state: State = {
     call,
     answerLimit: tools.settings.answerLimit,
-    read: call.vendor.reader(),
-    parser: createSseParser(eventLimit),
+    read: call.vendor.reader(call.reading),
+    parser: undefined,
     body: openBody(),
     watch: openWatch(tools.clock, call.limits, (error) => stop(state, error)),
     resolve,
@@ -131,16 +135,19 @@ export function callVendor(tools: Tools, call: VendorCall): Trying {
 }
 
 function receiverOf(state: State): Receiver {
+  const { call } = state
   return {
-    head(head) {
-      if (state.mode === 'over') return
-      state.head = head
-      state.mode = receivedMode(head)
-    },
+    head: (head) =>
+      guarded(state, () => {
+        if (state.mode === 'over') return
+        state.head = head
+        state.parser = parserFor(call.vendor, head)
+        state.mode = isGood(head) ? (state.parser ? 'events' : 'body') : 'error'
+      }),
     data: (chunk) =>
       guarded(state, () => {
         state.watch.alive()
-        if (state.mode === 'events') readEvents(state, () => state.parser.push(chunk))
+        if (state.mode === 'events') readEvents(state, state.parser?.push(chunk))
         else if (state.mode !== 'over') collect(state, chunk)
       }),
     end: () => guarded(state, () => ended(state)),
@@ -205,7 +212,7 @@ function refused(state: State): void {
 
 function ended(state: State): void {
   if (state.mode === 'error') return refused(state)
-  if (state.mode === 'events') readEvents(state, () => state.parser.end())
+  if (state.mode === 'events') readEvents(state, state.parser?.end())
   const { mode, head } = state
   if (mode === 'over' || !head) return
   if (mode === 'events' && !state.isCommitted) return broken(state, closedEarly())
@@ -218,16 +225,21 @@ function ended(state: State): void {
 function readReply({ body: collected, call, resolve, reject }: State, head: VendorHead): void {
   const bytes = collected.bytes()
   const body = parseJson(bytes)
-  const reply = isObject(body) ? replyOf(call.vendor, body) : undefined
-  if (isObject(body) && reply && !reply.error) return resolve({ kind: 'body', head, bytes, body, reply })
+  const reply = isObject(body) ? replyOf(call, body) : undefined
+  if (isObject(body) && reply && !reply.error) return resolve({ kind: 'body', head, ...answerOf(bytes, body, reply) })
   const error =
     reply?.error ?? new GatewayError('vendor_error', 'The vendor answered with something that is no answer.')
   reject(new AttemptFailed({ error, fault: 'down' }, head.status))
 }
 
-function replyOf(vendor: Vendor, body: JsonObject): VendorReply {
+function answerOf(bytes: Uint8Array, body: JsonObject, reply: VendorReply) {
+  const { repaired } = reply
+  return repaired ? { bytes: encoder.encode(JSON.stringify(repaired)), body: repaired, reply } : { bytes, body, reply }
+}
+
+function replyOf({ vendor, reading }: VendorCall, body: JsonObject): VendorReply {
   try {
-    return vendor.reply(body)
+    return vendor.reply(body, reading)
   } catch (cause) {
     // A body that is nested beyond the stack, for one.
     return {
@@ -237,8 +249,8 @@ function replyOf(vendor: Vendor, body: JsonObject): VendorReply {
   }
 }
 
-function readEvents(state: State, parse: () => readonly ServerEvent[]): void {
-  const steps = parse().map((event) => ({ event, piece: state.read(event) }))
+function readEvents(state: State, events: readonly ServerEvent[] = []): void {
+  const steps = events.map((event) => ({ event, piece: state.read(event) }))
   if (state.listener) return steps.length > 0 ? state.listener.steps(steps) : undefined
   state.early.push(...steps)
   if (!state.isCommitted) decide(state)
@@ -289,9 +301,15 @@ function commit(state: State): void {
   })
 }
 
-function receivedMode({ status, headers }: VendorHead): 'error' | 'events' | 'body' {
-  if (status < 200 || status >= 300) return 'error'
-  return (headers['content-type'] ?? '').toLowerCase().includes('text/event-stream') ? 'events' : 'body'
+function isGood({ status }: VendorHead): boolean {
+  return status >= 200 && status < 300
+}
+
+/** What cuts a good answer into events; undefined for one body. */
+function parserFor(vendor: Vendor, head: VendorHead): EventParser | undefined {
+  if (!isGood(head)) return undefined
+  const type = (head.headers['content-type'] ?? '').toLowerCase()
+  return vendor.parser?.(type) ?? (type.includes('text/event-stream') ? createSseParser(eventLimit) : undefined)
 }
 
 /** Collects chunks up to a limit; `add` says false for the chunk that goes beyond it, and drops it. */

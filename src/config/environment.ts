@@ -12,7 +12,8 @@ export interface EnvironmentValues {
     /** What keys are hashed with. */
     readonly secret: string | undefined
     readonly databaseUrl: string | undefined
-    readonly redisUrl: string | undefined
+    /** One server, or nodes of a cluster. */
+    readonly redisUrls: readonly string[] | undefined
   }
 }
 
@@ -42,11 +43,17 @@ export function readEnvironment(env: Environment): { values: EnvironmentValues; 
       /^postgres(ql)?:\/\/./,
       'an address that begins with postgres:// or postgresql://',
     ),
-    redisUrl: read('REDIS_URL', /^rediss?:\/\/./, 'an address that begins with redis:// or rediss://'),
+    redisUrls: read(
+      'REDIS_URL',
+      /^rediss?:\/\/[^,\s]+(,rediss?:\/\/[^,\s]+)*$/,
+      'an address that begins with redis:// or rediss://, or several of a cluster with commas between them',
+    )?.split(','),
   }
   if (rest.masterKey !== undefined && rest.masterKey === rest.managementKey) {
     faults.push('environment TOLLGATE_MANAGEMENT_KEY: must differ from TOLLGATE_MASTER_KEY')
   }
+  if (rest.redisUrls && rest.databaseUrl === undefined)
+    faults.push('environment REDIS_URL: needs a DATABASE_URL, because replicas share their books too')
   const host = read('HOST', /^[A-Za-z0-9.:_-]{1,255}$/, 'an address or a host name')
   return { values: { host, port: port === undefined ? undefined : Number(port), rest }, faults }
 }

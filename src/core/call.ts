@@ -8,7 +8,7 @@ export interface JsonObject {
 }
 
 /** A dialect is what a caller or a vendor speaks; an operation is what is asked, in any dialect. */
-export type Dialect = 'chat'
+export type Dialect = 'chat' | 'completions' | 'responses' | 'messages' | 'generate'
 export type Operation = 'chat'
 
 /** The windows that a budget can have, aligned to the UTC calendar; `total` never starts anew. */
@@ -45,7 +45,7 @@ export interface Caller {
   readonly models: readonly (readonly string[])[]
 }
 
-/** What is asked. `raw` holds the caller's bytes, `body` the same parsed once. */
+/** What is asked, in the caller's own words and in the inner language. */
 export interface Call {
   /** UUIDv7. It names the call, its hold and its usage record, and is the reply's `x-request-id`. */
   readonly id: string
@@ -53,9 +53,20 @@ export interface Call {
   readonly operation: Operation
   /** The public name that the caller used. */
   readonly model: string
-  readonly body: JsonObject
+  /** The caller's bytes, without a byte order mark. A vendor of his dialect gets these, edited. */
   readonly raw: Uint8Array
+  /** The same, parsed once. */
+  readonly body: JsonObject
+  /**
+   * The same request as OpenAI's chat completions body, the inner language; for a caller who speaks it, `body` itself.
+   * Whatever is counted, held or translated reads this one.
+   */
+  readonly inner: JsonObject
   readonly stream: boolean
+  /** The caller's headers, by lower-case name, that a vendor of his dialect gets as they came. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** How a stream is framed: server-sent events, or the elements of one JSON array. Absent: events. */
+  readonly form?: 'sse' | 'array'
   /** The caller wants the usage event of a stream. */
   readonly wantsUsage: boolean
   /** The caller's own bound on output tokens. */

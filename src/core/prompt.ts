@@ -21,6 +21,8 @@ const answerTokens = 3
 const audioCharactersPerToken = 533
 /** A PDF page is charged as its text and an image of it; pages are seldom smaller than 25 kB. */
 const fileCharactersPerToken = 16
+/** Encrypted thinking is base64 of at least its own text: a token of text has some four characters. */
+const encryptedCharactersPerToken = 5
 
 interface Tally {
   readonly texts: string[]
@@ -76,6 +78,16 @@ function addMessage(tally: Tally, message: JsonObject): void {
     addCalled(tally, call['custom'])
   }
   addCalled(tally, message['function_call'])
+  // The same thinking in the form that goes back to its vendor, signed or encrypted.
+  if (stringOf(message['reasoning_content']) === '') addThoughts(tally, message['reasoning_details'])
+}
+
+function addThoughts(tally: Tally, details: Json | undefined): void {
+  for (const { text, summary, data } of objectsOf(details)) {
+    addText(tally, text)
+    addText(tally, summary)
+    tally.fixed += Math.ceil(stringOf(data).length / encryptedCharactersPerToken)
+  }
 }
 
 /** Bytes of a text in UTF-8, without encoding it. A lone surrogate is three, as its replacement character. */

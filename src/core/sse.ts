@@ -1,3 +1,4 @@
+import { ByteStore } from './byte-store.ts'
 import { GatewayError } from './errors.ts'
 
 /** One server-sent event. `data` is the payload's bytes; several data lines are joined by a line feed. */
@@ -7,8 +8,8 @@ export interface ServerEvent {
   readonly data: Uint8Array
 }
 
-/** Reads a stream of server-sent events, however its bytes are cut into chunks. */
-export interface SseParser {
+/** Reads a stream of events in one framing, however its bytes are cut into chunks. */
+export interface EventParser {
   /**
    * The events that this chunk completes. Where a payload lies whole in the chunk it is a view of it, else a copy.
    * Throws GatewayError `vendor_error` once an event is too large, after the events before it have been handed out.
@@ -37,7 +38,7 @@ const nameField = encoder.encode('event')
  * A parser for one stream. Comments, `id:`, `retry:` and unknown fields are dropped, and so are events without data.
  * An event whose data lines and the line being read exceed `maxEventBytes` is a fault of the vendor.
  */
-export function createSseParser(maxEventBytes: number = defaultMaxEventBytes): SseParser {
+export function createSseParser(maxEventBytes: number = defaultMaxEventBytes): EventParser {
   return new StreamParser(maxEventBytes)
 }
 
@@ -71,41 +72,13 @@ function withPrefixes(data: Uint8Array): Uint8Array {
   return lines.take()
 }
 
-/** A store above this is given back after use, so that one large event does not stay for the life of a stream. */
-const maxKeptBytes = 64 * 1024
-
-/** Bytes that are gathered from many parts. It grows by doubling: a megabyte that comes in single bytes stays linear. */
-class ByteStore {
-  #bytes = new Uint8Array(0)
-  size = 0
-
-  append(part: Uint8Array): void {
-    const size = this.size + part.length
-    if (size > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(size, 2 * this.#bytes.length, 256))
-      larger.set(this.#bytes.subarray(0, this.size))
-      this.#bytes = larger
-    }
-    this.#bytes.set(part, this.size)
-    this.size = size
-  }
-
-  /** A copy of all that was appended; the store is empty again. */
-  take(): Uint8Array {
-    const taken = this.#bytes.slice(0, this.size)
-    if (this.#bytes.length > maxKeptBytes) this.#bytes = new Uint8Array(0)
-    this.size = 0
-    return taken
-  }
-}
-
 /** True if the line at `start` begins with the field's name. What follows a line is a line break, so it cannot match. */
 function begins(bytes: Uint8Array, start: number, field: Uint8Array): boolean {
   for (let at = 0; at < field.length; at++) if (bytes[start + at] !== field[at]) return false
   return true
 }
 
-class StreamParser implements SseParser {
+class StreamParser implements EventParser {
   readonly #maxEventBytes: number
   /** The beginning of a line whose end has not come. */
   readonly #begun = new ByteStore()

@@ -195,3 +195,28 @@ export function inputTotal(counts: Counts): number {
 export function outputTotal(counts: Counts): number {
   return sum(counts, ['output', 'reasoning', 'audio_output'])
 }
+
+/**
+ * Counts as the usage object of the inner language: `prompt_tokens` holds all that was read, `completion_tokens` all
+ * that was generated, and the details say what of it was cached, written to a cache, thought or heard.
+ */
+export function usageBody(counts: Counts): JsonObject {
+  const prompt = inputTotal(counts)
+  const completion = outputTotal(counts)
+  const written = sum(counts, ['cache_write_5m', 'cache_write_1h'])
+  const { audio_input: audioIn = 0, audio_output: audioOut = 0 } = counts
+  return {
+    prompt_tokens: prompt,
+    completion_tokens: completion,
+    total_tokens: prompt + completion,
+    prompt_tokens_details: {
+      cached_tokens: counts.cached_input ?? 0,
+      ...(written > 0 && { cache_write_tokens: written }),
+      ...(audioIn > 0 && { audio_tokens: audioIn }),
+    },
+    completion_tokens_details: {
+      reasoning_tokens: counts.reasoning ?? 0,
+      ...(audioOut > 0 && { audio_tokens: audioOut }),
+    },
+  }
+}

@@ -2,12 +2,13 @@ import { and, eq } from 'drizzle-orm'
 import type { BudgetWindow, UsageRecord } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
 import { printMoney, type Nanos } from '../core/money.ts'
-import { microTokens } from '../core/tokens.ts'
-import type { AccountRow, Books, Flushed, KeyRow, Lease, LeaseRequest } from '../ports.ts'
+import type { AccountRow, Books, Flushed, KeyRow } from '../ports.ts'
 import { openAdjustments, type AdjustmentBooks } from './adjustments.ts'
-import { checks } from './checks.ts'
+import { checkAll, checkRecent } from './checks.ts'
 import type { Database, Row } from './database.ts'
+import { attemptTypes, columnsOf, usageTypes } from './flush-rows.ts'
 import { openGrants, type GrantBooks } from './grants.ts'
+import { openLeases } from './leases.ts'
 import { readReceipt } from './receipts.ts'
 import { account, ledgerAccount, type StoredBudget } from './schema.ts'
 import * as statements from './statements.ts'
@@ -20,17 +21,10 @@ const rollupRows = 20_000
 const rollupSteps = 50
 /** The largest amount that an int8 of nano-units holds with room for a sum: 9 · 10^18, which is 9 bn of a currency. */
 const largestAmount = 9_000_000_000_000_000_000n
-/** What a lease of a package aims at where leases have a target: a million tokens. */
-const tokenLeaseTarget = 1_000_000n * microTokens
 const referenceLimit = 200
 const memoLimit = 1_000
 
 export interface BooksOptions {
-  /**
-   * What a lease aims at, in nano-units: never more than half of what is free unless more is wanted. Without it all
-   * that is free is lent at once, which is right where one process is the only spender.
-   */
-  readonly leaseTarget?: Nanos
   /** Milliseconds since 1970, for when grants begin and end; the database's own clock without it. */
   readonly now?: () => number
 }
@@ -80,34 +74,32 @@ export interface DurableBooks extends Books, GrantBooks, AdjustmentBooks {
   balance(accountId: number): Promise<WalletBalance | undefined>
   /** Moves what the flushes left in the delta tables to where it belongs; gives the rows it moved. One worker at a time. */
   rollup(): Promise<number>
-  /** What is wrong in the books: nothing, or a bug. */
-  check(): Promise<readonly Violation[]>
+  /**
+   * What is wrong in the books: nothing, or a bug. Of records and entries the last 48 hours are read, by whole days, and
+   * what is not rolled up; with `all` every one.
+   */
+  check(options?: { readonly all?: boolean }): Promise<readonly Violation[]>
 }
 
 /** The ledger on PostgreSQL or PGlite. */
-export function openBooks(database: Database, { leaseTarget, now }: BooksOptions = {}): DurableBooks {
+export function openBooks(database: Database, { now }: BooksOptions = {}): DurableBooks {
   return {
     findKey: (hash) => findKey(database, hash),
     ...openGrants(database, now),
     ...openAdjustments(database),
+    ...openLeases(database, now),
     async spent(keyId, _window: BudgetWindow, sinceMs) {
       const [row] = await database.query<{ spent: bigint }>(statements.spent, [keyId, new Date(sinceMs)])
       return row?.spent ?? 0n
     },
-    openEpoch: (spender) => openEpoch(database, spender),
-    async closeLeases(spender) {
-      // One transaction each: a spender may have as many leases as there are accounts.
-      for (const { id } of await database.query<{ id: bigint }>(statements.frozenLeases, [spender]))
-        await database.query(statements.closeLease, [id])
-    },
-    lend: (request) => lend(database, request, leaseTarget),
     flush: (records) => flush(database, records),
     createAccount: (wanted) => createAccount(database, wanted),
     recharge: (payment) => recharge(database, payment),
     balance: (accountId) => balance(database, accountId),
     receipt: (of) => readReceipt(database, of),
     rollup: () => rollup(database),
-    check: () => database.query<Violation>(checks),
+    check: ({ all = false } = {}) =>
+      all ? database.transaction(checkAll) : checkRecent(database, now ? new Date(now()) : null),
   }
 }
 
@@ -169,31 +161,6 @@ function keyRow(row: ChainRow): KeyRow {
   }
 }
 
-function openEpoch(database: Database, spender: string): Promise<number> {
-  // Two statements: the second must see leases that were granted while the first waited.
-  return database.transaction(async (session) => {
-    const [row] = await session.query<{ epoch: number }>(statements.openEpoch, [spender])
-    if (!row) throw new Error('the database gave no epoch')
-    await session.query(statements.freezeLeases, [spender, row.epoch])
-    return row.epoch
-  })
-}
-
-async function lend(database: Database, request: LeaseRequest, target: Nanos | undefined): Promise<Lease> {
-  const { purse, spender, epoch, want, asset } = request
-  const aim = target !== undefined && asset !== undefined ? tokenLeaseTarget : target
-  const wanted = want > largestAmount ? largestAmount : want
-  const [row] = await database.query<{ lease_id: bigint; lent: bigint }>(statements.grantLease, [
-    purse,
-    spender,
-    epoch,
-    wanted,
-    aim ?? null,
-  ])
-  if (!row) throw new Error('the database gave no lease')
-  return { id: small(row.lease_id), lent: row.lent }
-}
-
 /** Stores records in statements of their own, none with the same id twice: of two, the first comes first. */
 async function flush(database: Database, records: readonly UsageRecord[]): Promise<readonly Flushed[]> {
   const totals = new Map<string, Nanos>()
@@ -217,11 +184,11 @@ async function flushBatch(
   database: Database,
   batch: ReadonlyMap<string, UsageRecord>,
 ): Promise<ReadonlyMap<string, Nanos>> {
-  const fresh = await database.query<{ id: string; charge: bigint }>(statements.flush, rowsOf([...batch.values()]))
-  const charged = new Map(fresh.map(({ id, charge }) => [id, charge]))
-  const known = [...batch].filter(([id]) => !charged.has(id)).map(([, record]) => record)
+  const there = await database.query<{ id: string }>(statements.flush, parametersOf([...batch.values()]))
+  const charged = new Map([...batch].map(([id, { charge }]) => [id, charge]))
+  const known = there.flatMap(({ id }) => batch.get(id) ?? [])
   if (known.length === 0) return charged
-  await database.query(statements.adjust, rowsOf(known))
+  await database.query(statements.adjust, parametersOf(known))
   // Not from the statement before: it may have waited for another's adjustment, which it then cannot see.
   const ids = known.map(({ id }) => ({ day: dayOf(id), id }))
   const totals = await database.query<{ id: string; total: bigint }>(statements.totals, [JSON.stringify(ids)])
@@ -229,12 +196,12 @@ async function flushBatch(
   return charged
 }
 
-function rowsOf(records: readonly UsageRecord[]): readonly [usage: string, attempts: string, priceSets: string] {
-  const sets = new Map(records.map((record) => [record.prices.id, priceSetRow(record)]))
+function parametersOf(records: readonly UsageRecord[]): readonly string[] {
+  const sets = new Map(records.map((record) => [record.prices.id, record]))
   return [
-    JSON.stringify(records.map(usageRow)),
-    JSON.stringify(records.flatMap(attemptRows)),
-    JSON.stringify([...sets.values()]),
+    ...columnsOf(usageTypes, records.map(usageRow)),
+    ...columnsOf(attemptTypes, records.flatMap(attemptRows)),
+    JSON.stringify([...sets.values()].map(priceSetRow)),
   ]
 }
 

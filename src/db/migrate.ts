@@ -29,6 +29,21 @@ export async function migrate(
   return applied
 }
 
+/**
+ * For a gateway whose role may not migrate: throws where this database lacks a migration of this version, or has one
+ * with another text.
+ */
+export async function checkMigrated(database: Session, wanted: readonly Migration[] = migrations): Promise<void> {
+  const [made] = await database.query<{ there: boolean }>(
+    "SELECT to_regclass('tollgate_migration') IS NOT NULL AS there",
+  )
+  const missing = made?.there ? await pending(database, wanted) : wanted
+  if (missing.length > 0)
+    throw new Error(
+      `The database lacks ${missing.map(({ name }) => name).join(', ')}. Run "tollgate migrate" of this version first.`,
+    )
+}
+
 /** Makes the partitions from yesterday to a week ahead. Call it daily; days that are there cost nothing. */
 export async function ensurePartitions(database: Session, nowMs: number): Promise<void> {
   for (let day = -1; day <= daysAhead; day++)

@@ -353,6 +353,8 @@ export const lease = pgTable(
     state: text('state', { enum: ['open', 'frozen', 'closed'] })
       .notNull()
       .default('open'),
+    /** Null for one from before this was kept. */
+    openedAt: moment('opened_at').defaultNow(),
     frozenAt: moment('frozen_at'),
   },
   (table) => [
@@ -361,12 +363,28 @@ export const lease = pgTable(
     index('lease_not_closed')
       .on(table.spender)
       .where(sql`state <> 'closed'`),
+    index('lease_frozen')
+      .on(table.id)
+      .where(sql`state = 'frozen'`),
   ],
 )
 
 export const spenderEpoch = pgTable('spender_epoch', {
   spender: text('spender').primaryKey(),
   epoch: integer('epoch').notNull(),
+})
+
+/**
+ * Processes that spend. `last_seen` says which of them live, by the database's clock, and is moved on by the time in
+ * which nobody could be seen. Leases that were frozen before `vouched_at` one has looked through and named in `outstanding`
+ * where it may still charge to them; null where it has not looked yet.
+ */
+export const replica = pgTable('replica', {
+  id: text('id').primaryKey(),
+  lastSeen: moment('last_seen').notNull(),
+  vouchedAt: moment('vouched_at'),
+  /** Decimal strings by lease. */
+  outstanding: jsonb('outstanding').$type<Readonly<Record<string, string>>>().notNull().default({}),
 })
 
 /** Names the journal entry of a batch; gaps mean nothing. */
@@ -459,15 +477,19 @@ export const attempt = pgTable(
 )
 
 /** One entry of the books. `ref` makes an entry from outside (a recharge) happen once. */
-export const journal = pgTable('journal', {
-  batchId: serial('batch_id').primaryKey(),
-  kind: text('kind', {
-    enum: ['usage', 'late', 'recharge', 'grant', 'package', 'expire', 'void', 'refund', 'adjustment'],
-  }).notNull(),
-  memo: text('memo'),
-  ref: text('ref').unique(),
-  at: moment('at').notNull().defaultNow(),
-})
+export const journal = pgTable(
+  'journal',
+  {
+    batchId: serial('batch_id').primaryKey(),
+    kind: text('kind', {
+      enum: ['usage', 'late', 'recharge', 'grant', 'package', 'expire', 'void', 'refund', 'adjustment'],
+    }).notNull(),
+    memo: text('memo'),
+    ref: text('ref').unique(),
+    at: moment('at').notNull().defaultNow(),
+  },
+  (table) => [index('journal_at').on(table.at)],
+)
 
 /** The lines of an entry: they sum to zero for each asset. */
 export const posting = pgTable(
@@ -533,6 +555,8 @@ export const usageHourly = pgTable('usage_hourly', usageColumns(), (table) => [
     columns: [table.accountId, table.keyId, table.model, table.vendor, table.hour, table.currency],
   }),
   index('usage_hourly_of_key').on(table.keyId, table.hour),
+  // Hours come in their order: this finds the latest ones in a table that is kept for ever.
+  index('usage_hourly_latest').using('brin', table.hour),
 ])
 
 /** Things decided at run time by an operator or by the gateway itself. */

@@ -1,3 +1,5 @@
+import { attemptTypes, rowsFrom, usageTypes } from './flush-rows.ts'
+
 /**
  * The ledger's SQL as text: single statements that a query builder cannot write. No caller's text is ever part of them.
  *
@@ -6,26 +8,25 @@
  * for ledger accounts, leases and hours goes into three delta tables, which the rollup drains.
  */
 
-/** The JSON rows of usage-row.ts. */
-const usageRows = `jsonb_to_recordset($1::jsonb) AS r (
-  day date, id uuid, kind smallint, account_id bigint, key_id bigint, outcome text, model text, vendor text,
-  vendor_model text, served_model text, service_tier text, length_tier bigint, price_set_id text, counts jsonb, input_tokens bigint, output_tokens bigint,
-  source text, tokenizer text, anomalies text[], priced bigint, charge bigint, currency text, lease bigint[],
-  purse bigint[], amount bigint[], stream boolean, started_at timestamptz, ended_at timestamptz, first_byte_ms int,
-  finish text, error text, client_request_id text)`
-
-const attemptRows = `jsonb_to_recordset($2::jsonb) AS t (
-  day date, id uuid, n smallint, vendor text, model text, status int, error text, started_at timestamptz,
-  ended_at timestamptz, cost bigint, cost_currency text, reported_cost bigint)`
+/** The rows of usage-row.ts, and after their parameters those of the attempts and one of price sets. */
+const usageRows = rowsFrom(usageTypes, 'r', 1)
+const attemptsAt = 1 + Object.keys(usageTypes).length
+const attemptRows = rowsFrom(attemptTypes, 't', attemptsAt)
+const idsAt = 1 + Object.keys(usageTypes).indexOf('id')
+const priceSetsAt = attemptsAt + Object.keys(attemptTypes).length
 
 export const usageColumns = `day, id, seq, batch_id, kind, account_id, key_id, outcome, model, vendor, vendor_model,
   served_model, service_tier, length_tier, price_set_id, counts, input_tokens, output_tokens, source, tokenizer, anomalies, priced, charge,
   currency, lease, purse, amount, stream, started_at, ended_at, first_byte_ms, finish, error, client_request_id`
 
+/** What `consequences` needs of new rows. */
+const freshColumns = `day, id, seq, batch_id, account_id, key_id, model, vendor, ended_at, currency, input_tokens, output_tokens,
+  charge, lease, purse, amount`
+
 const keepPriceSets = `sets AS (
   INSERT INTO price_set (id, currency, nanos, rates, conversion, discount_ppm)
   SELECT id, currency, nanos, rates, conversion, discount_ppm
-  FROM jsonb_to_recordset($3::jsonb) AS s (id text, currency text, nanos jsonb, rates jsonb, conversion jsonb, discount_ppm int)
+  FROM jsonb_to_recordset($${priceSetsAt}::jsonb) AS s (id text, currency text, nanos jsonb, rates jsonb, conversion jsonb, discount_ppm int)
   ORDER BY id ON CONFLICT (id) DO NOTHING)`
 
 /** The tries of fresh rows. */
@@ -90,8 +91,8 @@ const post = (kind: 'usage' | 'late') =>
   `${keepAttempts},${consequences(`INSERT INTO journal (batch_id, kind) SELECT DISTINCT batch_id, '${kind}' FROM lines`)}`
 
 /**
- * Stores records as seq 0. $1 usage rows, $2 attempts, $3 price sets; an id at most once.
- * Gives (id, charge) of those that were not there before.
+ * Stores records as seq 0, an id at most once. Parameters: the columns of the usage rows, those of the attempts, JSON of
+ * price sets. Gives the ids of those that were there before.
  */
 export const flush = `WITH
 b AS (SELECT nextval('batch_seq') AS batch_id),
@@ -103,15 +104,18 @@ fresh AS (
     r.priced, r.charge, r.currency, r.lease, r.purse, r.amount, r.stream, r.started_at, r.ended_at, r.first_byte_ms,
     r.finish, r.error, r.client_request_id
   FROM ${usageRows} CROSS JOIN b ORDER BY r.day, r.id
-  ON CONFLICT (day, id, seq) DO NOTHING RETURNING *),
+  ON CONFLICT (day, id, seq) DO NOTHING RETURNING ${freshColumns}),
 ${post('usage')}
-SELECT id, charge FROM fresh`
+SELECT id FROM unnest($${idsAt}::uuid[]) AS r (id) EXCEPT SELECT id FROM fresh`
 
 /**
  * For ids that were there already, in a snapshot of its own because a statement does not see the row it waited for.
  * A settle or a void that comes after the reaper becomes seq 1: the difference, of money charged to the wallet
  * directly, of tokens to the packages that paid.
  * Anything else is ignored. Model, vendor and times stay the reaper's, so that sums by the hour net out.
+ *
+ * OFFSET 0 keeps the planner from turning the look-ups round. Its plan is kept, and it may be made while a day's
+ * partition is empty: then it would read all that the partition has an hour later.
  */
 export const adjust = `WITH
 b AS (SELECT nextval('batch_seq') AS batch_id),
@@ -123,18 +127,21 @@ late AS (
     r.input_tokens - u.input_tokens AS more_input, r.output_tokens - u.output_tokens AS more_output, w.id AS wallet,
     u.purse AS base_purse, u.amount AS base_amount
   FROM ${usageRows}
-  JOIN usage_record u ON u.day = r.day AND u.id = r.id AND u.seq = 0 AND u.kind = 2
-  JOIN ledger_account w ON w.account_id = u.account_id AND w.kind = 'wallet' AND w.asset = u.currency AND w.ref = 0
+  CROSS JOIN LATERAL (
+    SELECT * FROM usage_record e WHERE e.day = r.day AND e.id = r.id AND e.seq = 0 AND e.kind = 2 OFFSET 0) u
+  CROSS JOIN LATERAL (
+    SELECT a.id FROM ledger_account a
+    WHERE a.account_id = u.account_id AND a.kind = 'wallet' AND a.asset = u.currency AND a.ref = 0 OFFSET 0) w
   WHERE r.kind IN (1, 5)),
 apart AS (
   SELECT day, id, purse, sum(amount) AS amount FROM (
     SELECT day, id, wallet AS purse, more AS amount FROM late
     UNION ALL
     SELECT l.day, l.id, p.purse, p.amount FROM late l CROSS JOIN unnest(l.purse, l.amount) AS p (purse, amount)
-    JOIN ledger_account a ON a.id = p.purse AND a.asset = 'TOK'
+    WHERE (SELECT a.asset FROM ledger_account a WHERE a.id = p.purse) = 'TOK'
     UNION ALL
     SELECT l.day, l.id, p.purse, -p.amount FROM late l CROSS JOIN unnest(l.base_purse, l.base_amount) AS p (purse, amount)
-    JOIN ledger_account a ON a.id = p.purse AND a.asset = 'TOK') x
+    WHERE (SELECT a.asset FROM ledger_account a WHERE a.id = p.purse) = 'TOK') x
   GROUP BY 1, 2, 3 HAVING sum(amount) <> 0),
 differences AS (
   SELECT day, id, array_agg(0::bigint) AS lease, array_agg(purse ORDER BY purse) AS purse,
@@ -147,7 +154,7 @@ fresh AS (
     coalesce(d.lease, '{}'), coalesce(d.purse, '{}'), coalesce(d.amount, '{}'),
     stream, base_started, base_ended, first_byte_ms, finish, error, client_request_id
   FROM late LEFT JOIN differences d USING (day, id) CROSS JOIN b ORDER BY day, id
-  ON CONFLICT (day, id, seq) DO NOTHING RETURNING *),
+  ON CONFLICT (day, id, seq) DO NOTHING RETURNING ${freshColumns}),
 ${post('late')}
 SELECT id, charge FROM fresh`
 
@@ -155,9 +162,9 @@ SELECT id, charge FROM fresh`
  * What the books have charged for ids, over all their rows but refunds: what was given back went to the purses, and the
  * engine, which asks for this, must not give it once more. $1: JSON of day and id.
  */
-export const totals = `SELECT u.id, sum(u.charge) AS total
-FROM jsonb_to_recordset($1::jsonb) AS r (day date, id uuid) JOIN usage_record u ON u.day = r.day AND u.id = r.id
-WHERE u.kind <> 4 GROUP BY u.id`
+export const totals = `SELECT u.id, sum(u.charge) AS total FROM jsonb_to_recordset($1::jsonb) AS r (day date, id uuid)
+CROSS JOIN LATERAL (SELECT e.id, e.charge FROM usage_record e WHERE e.day = r.day AND e.id = r.id AND e.kind <> 4 OFFSET 0) u
+GROUP BY u.id`
 
 /**
  * The rollup: each drains one queue by at most $1 rows and gives how many it took. Deleting makes it safe: it sees only
@@ -173,14 +180,7 @@ done AS (UPDATE ledger_account a SET posted = a.posted + s.amount, free = a.free
   FROM sums s JOIN locked ON locked.id = s.ledger_account_id WHERE a.id = s.ledger_account_id)
 SELECT count(*) AS taken FROM taken`,
 
-  `WITH mine AS (SELECT pg_try_advisory_xact_lock(7460012) AS ok),
-taken AS (DELETE FROM lease_delta WHERE ctid = ANY (ARRAY(SELECT ctid FROM lease_delta LIMIT $1::int))
-  AND (SELECT ok FROM mine) RETURNING *),
-sums AS (SELECT lease_id, sum(amount) AS amount FROM taken GROUP BY 1),
-locked AS (SELECT l.id FROM lease l JOIN sums s ON s.lease_id = l.id ORDER BY l.id FOR NO KEY UPDATE OF l),
-done AS (UPDATE lease l SET consumed = l.consumed + s.amount
-  FROM sums s JOIN locked ON locked.id = s.lease_id WHERE l.id = s.lease_id)
-SELECT count(*) AS taken FROM taken`,
+  'SELECT lease_rollup($1::int) AS taken',
 
   `WITH mine AS (SELECT pg_try_advisory_xact_lock(7460013) AS ok),
 taken AS (DELETE FROM usage_delta WHERE ctid = ANY (ARRAY(SELECT ctid FROM usage_delta LIMIT $1::int))
@@ -193,21 +193,6 @@ done AS (INSERT INTO usage_hourly AS u (account_id, key_id, model, vendor, hour,
     cost = u.cost + excluded.cost)
 SELECT count(*) AS taken FROM taken`,
 ]
-
-/** A new epoch for a spender ($1). Grants under the old one wait for this row and then fail. */
-export const openEpoch = `INSERT INTO spender_epoch AS s (spender, epoch) VALUES ($1::text, 1)
-ON CONFLICT (spender) DO UPDATE SET epoch = s.epoch + 1 RETURNING epoch`
-
-/** Freezes the leases of a spender ($1) before an epoch ($2). After openEpoch, so that none is granted meanwhile. */
-export const freezeLeases = `WITH old AS (
-  SELECT id FROM lease WHERE spender = $1::text AND epoch < $2::int AND state = 'open' ORDER BY id FOR NO KEY UPDATE)
-UPDATE lease l SET state = 'frozen', frozen_at = now() FROM old WHERE l.id = old.id`
-
-export const frozenLeases = `SELECT id FROM lease WHERE spender = $1::text AND state = 'frozen' ORDER BY id`
-export const closeLease = 'SELECT lease_close($1::bigint) AS returned'
-/** $1 purse, $2 spender, $3 epoch, $4 wanted, $5 target or null for all. */
-export const grantLease =
-  'SELECT lease_id, lent FROM lease_grant($1::bigint, $2::text, $3::int, $4::bigint, $5::bigint)'
 
 /**
  * Puts money into the wallet of an account ($1): $2 nano-units, $3 the entry's reference, $4 memo. Once for each

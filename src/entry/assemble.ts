@@ -4,7 +4,7 @@ import type { Catalog } from '../core/catalog.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { openBatcher } from '../ledger/batcher.ts'
 import type { Ledger } from '../ledger/hold.ts'
-import { openSpender } from '../ledger/spender.ts'
+import { openLedgerHomes } from '../ledger/open-homes.ts'
 import { openTelemetry } from '../record/telemetry.ts'
 import { systemClock } from '../platform/clock.ts'
 import type { Books, Crypto, Log, Platform, Send, Settings, Shared, Tokenizer } from '../ports.ts'
@@ -15,20 +15,22 @@ const answerLimit = 64 * 1024 * 1024
 /** A caller who reads nothing for so long is taken as gone. */
 const stallMs = 60_000
 
-/** The name under which this process borrows money: one process at a time, so one name. */
-const spenderName = 'local'
-
 export interface Parts {
   readonly config: Config
   readonly books: Books
+  /** This process's own records. */
   readonly shared: Shared
+  /** The store that several replicas share; then their own records are for when it is away. */
+  readonly common?: Shared
   readonly send: Send
   readonly tokenizer: Tokenizer
   readonly crypto: Crypto
   readonly log: Log
   catalog(): Catalog
-  /** Names this process in holds. */
+  /** Names this process in holds and heartbeats. */
   readonly replica: string
+  /** False while no call may be admitted. */
+  readonly mayAdmit?: () => boolean
   /** Hears of work that outlives its answer, where the platform must be asked to let it live. */
   readonly keep?: (work: Promise<unknown>) => void
 }
@@ -42,13 +44,12 @@ export interface Opened {
 
 /** Puts a gateway together from its parts, on any platform; a new epoch of lending begins. */
 export async function assemble(parts: Parts): Promise<Opened> {
-  const { books, shared, crypto, log, tokenizer } = parts
+  const { books, crypto, log, tokenizer } = parts
   const later = new Set<Promise<unknown>>()
   const sandbox = sandboxSend({ clock: systemClock, countTokens: (text) => tokenizer.count(text) })
   const platform: Platform = {
     clock: systemClock,
     log,
-    shared,
     books,
     crypto,
     tokenizer,
@@ -62,11 +63,15 @@ export async function assemble(parts: Parts): Promise<Opened> {
     },
   }
   const telemetry = openTelemetry()
+  const live: Ledger['live'] = new Set()
+  const { shared: own, common } = parts
+  const homes = await openLedgerHomes({ books, clock: systemClock, log, own, live, ...(common && { common }) })
   const ledger: Ledger = {
     platform,
-    spender: await openSpender(platform, spenderName),
-    batcher: openBatcher(platform),
-    live: new Set(),
+    homes,
+    batcher: openBatcher({ ...platform, homes }),
+    live,
+    ...(parts.mayAdmit && { mayAdmit: parts.mayAdmit }),
     onReaped: (record) => telemetry.ended(record, 0n),
   }
   const auth = createAuthenticator({ books, crypto, clock: systemClock })

@@ -26,11 +26,8 @@ export function banner({ config, seeded, url, kind }: BannerFacts): string {
       'set DATABASE_URL for PostgreSQL in production).',
       '',
     )
-  if (config.redisUrl !== undefined)
-    lines.push(
-      'REDIS_URL is set and not used: shared state is in this process, and one gateway serves one database.',
-      '',
-    )
+  if (config.redisUrls)
+    lines.push('Holds and limits are in Redis: any number of gateways may serve this database with it.', '')
   const live = [...config.vendors.values()].filter(({ apiKeys }) => apiKeys.length > 0).map(({ id }) => id)
   lines.push(`Vendors that are set up: ${live.join(', ') || 'none'}`)
   if (seeded.masterKey !== undefined) lines.push('', ...example(url, seeded.masterKey))

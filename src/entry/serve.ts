@@ -1,10 +1,9 @@
-import { join } from 'node:path'
 import type { Hono } from 'hono'
 import type { Config } from '../config.ts'
-import { openBooks, type DurableBooks } from '../db/books.ts'
+import type { DurableBooks } from '../db/books.ts'
 import type { Database } from '../db/database.ts'
-import { ensurePartitions, migrate } from '../db/migrate.ts'
-import { loadCatalog, provision } from '../gateway/catalog.ts'
+import { ensurePartitions } from '../db/migrate.ts'
+import { loadCatalog } from '../gateway/catalog.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { openCatalog, type LiveCatalog } from '../gateway/live-catalog.ts'
 import { seed, type Seeded } from '../gateway/seed.ts'
@@ -18,25 +17,26 @@ import { selfUsage } from '../http/self-usage.ts'
 import type { Metrics } from '../http/ops.ts'
 import { type Job, startJobs } from '../jobs.ts'
 import { openCheckpoints, tickMs } from '../ledger/checkpoints.ts'
+import { beatMs, openHeartbeat } from '../ledger/heartbeat.ts'
 import type { Ledger } from '../ledger/hold.ts'
 import { sweep } from '../ledger/reaper.ts'
 import { openReconciler, type Reconciler } from '../ledger/reconcile.ts'
 import { recover } from '../ledger/recover.ts'
+import { openSpare } from '../ledger/spare.ts'
 import { systemClock } from '../platform/clock.ts'
 import { openCrypto } from '../platform/crypto.ts'
 import { lockFolder } from '../platform/folder-lock.ts'
-import { openJournal } from '../platform/journal.ts'
 import { jsonLog } from '../platform/log.ts'
-import { openMemory } from '../platform/memory.ts'
-import { openPglite } from '../platform/pglite.ts'
-import { openPostgres, soleGateway } from '../platform/postgres.ts'
 import { openTokenizer } from '../platform/tokenizer.ts'
 import { openUndici } from '../platform/undici.ts'
-import type { Crypto, Log } from '../ports.ts'
+import type { RedisShared } from '../platform/redis.ts'
+import type { Crypto } from '../ports.ts'
 import { banner, newKeys } from './banner.ts'
 import { configFrom, secretOf } from './configuration.ts'
 import { openPulse, type Pulse } from './pulse.ts'
+import { type EngineRecords, openRecords } from './records.ts'
 import { drain, listen, openGateway } from './start.ts'
+import { openStore, type Store } from './store.ts'
 import { warmUp } from './warm-up.ts'
 
 const { now } = systemClock
@@ -70,10 +70,15 @@ export async function run(
   // At once: whatever fails from here on, the books know these keys and nobody else does.
   write(newKeys(seeded))
   const catalog = await openCatalog(() => loadCatalog(database, config))
-  const { shared, journal } = openEngine(config, log)
+  const records = await openRecords(config, log)
+  const { shared, journal, common, replica } = records
   await recover({ books, shared, holds: journal.holds, log, clock: systemClock })
   const { send, close: closeConnections } = openUndici()
-  const opened = await openGateway({ config, books, shared, send, tokenizer, crypto, log, catalog: catalog.current })
+  const opened = await openGateway({
+    ...{ config, books, shared, send, tokenizer, crypto, log, catalog: catalog.current, mayAdmit: store.isOurs },
+    ...(common && { common }),
+    ...(replica !== undefined && { replica }),
+  })
   const { gateway } = opened
 
   const pulse = openPulse(systemClock)
@@ -87,14 +92,15 @@ export async function run(
       database: pulse.isAlive,
       ...ready,
       books: !ledger.batcher.failing,
-      accepting: !gateway.isStopping,
+      accepting: !gateway.isStopping && store.isOurs(),
     }),
-    metrics: metricsOf(gateway, reconciler),
+    ...(common && { states: () => ({ redis: common.away().length === 0 ? 'shared' : 'away' }) }),
+    metrics: metricsOf(gateway, reconciler, common),
     admin,
     host: config.server.host,
     port: config.server.port,
   })
-  const jobs = jobsOf({ ledger, database, books, catalog, reconciler, pulse })
+  const jobs = jobsOf({ ledger, database, books, catalog, reconciler, pulse, records })
   const stopJobs = startJobs(systemClock, log, jobs)
   write(banner({ config, seeded, url: listening.url, kind: database.kind }))
   await warmUp({ config, tokenizer, crypto })
@@ -109,27 +115,13 @@ export async function run(
       await stopJobs()
       await closeConnections()
       await tokenizer.close()
+      common?.close()
       journal.close()
       await store.close()
       unlock()
       log('stopped')
     },
   }
-}
-
-/** The engine in this process, and the journal that its holds survive in. */
-function openEngine({ dataDir }: Config, log: Log) {
-  const journal = openJournal({
-    path: join(dataDir, 'holds.journal'),
-    clock: systemClock,
-    onFault: (fault) => log('journal_fault', { reason: fault.reason }),
-  })
-  const shared = openMemory({
-    clock: systemClock,
-    journal,
-    onAssertion: (assertion, accountId) => log('account_stopped', { accountId, rule: assertion.message }),
-  })
-  return { shared, journal }
 }
 
 interface JobParts {
@@ -140,10 +132,12 @@ interface JobParts {
   readonly reconciler: Reconciler
   /** Beats as long as the database answers. */
   readonly pulse: Pulse
+  readonly records: EngineRecords
 }
 
-function jobsOf({ ledger, database, books, catalog, reconciler, pulse }: JobParts): readonly Job[] {
+function jobsOf({ ledger, database, books, catalog, reconciler, pulse, records }: JobParts): readonly Job[] {
   return [
+    ...(records.common ? replicaJobs(ledger, records) : []),
     { name: 'checkpoints', everyMs: tickMs, run: openCheckpoints(ledger) },
     { name: 'reaper', everyMs: 1_000, run: () => sweep(ledger) },
     { name: 'rollup', everyMs: 1_000, run: () => books.rollup().then(pulse.beat) },
@@ -154,44 +148,26 @@ function jobsOf({ ledger, database, books, catalog, reconciler, pulse }: JobPart
   ]
 }
 
-interface Store {
-  readonly database: Database
-  readonly books: DurableBooks
-  close(): Promise<void>
-}
-
-/** Opens the database, alone on it, and brings it up to date. */
-async function openStore(config: Config, log: Log): Promise<Store> {
-  const { databaseUrl, dataDir } = config
-  const sole = databaseUrl === undefined ? undefined : await soleGateway(databaseUrl, () => lostLock(log))
-  const database = databaseUrl === undefined ? await openPglite(join(dataDir, 'pglite')) : openPostgres(databaseUrl)
-  await migrate(database, now())
-  await provision(database, config)
-  return {
-    database,
-    books: openBooks(database, { now }),
-    async close() {
-      await database.close()
-      await sole?.release()
-    },
-  }
-}
-
-/** Another gateway may open the books now, so this one must not go on. */
-function lostLock(log: Log): void {
-  log('database_lock_lost')
-  process.kill(process.pid, 'SIGTERM')
+/** What one of several replicas does beside: it vouches for what it owes, and gives back what it borrowed for itself. */
+function replicaJobs(ledger: Ledger, { shared }: EngineRecords): readonly Job[] {
+  const { books } = ledger.platform
+  return [
+    { name: 'heartbeat', everyMs: beatMs, isDueAtStart: true, run: openHeartbeat(ledger) },
+    { name: 'frozen leases', everyMs: beatMs, run: () => books.closeFrozen() },
+    { name: 'own leases', everyMs: 1_000, run: openSpare(ledger, () => shared.size().holds) },
+  ]
 }
 
 function reconcilerOf(gateway: Gateway, { database, books }: Store): Reconciler {
   const { platform, ledger } = gateway
-  const { shared, clock, log } = platform
-  const { batcher } = ledger
+  const { clock, log } = platform
+  const { batcher, homes } = ledger
+  const [{ shared }] = homes.all
   return openReconciler({ database, books, shared, batcher, clock, log, isStopping: () => gateway.isStopping })
 }
 
 /** Sums of money are the operator's business, so they are told to management keys alone. */
-function metricsOf({ auth, ledger, telemetry }: Gateway, reconciler: Reconciler): Metrics {
+function metricsOf({ auth, ledger, telemetry }: Gateway, reconciler: Reconciler, common?: RedisShared): Metrics {
   return async (request) => {
     await requireManagement({ auth }, request, 'Metrics are')
     const found = reconciler.last()
@@ -199,6 +175,7 @@ function metricsOf({ auth, ledger, telemetry }: Gateway, reconciler: Reconciler)
       holdsLive: ledger.live.size,
       batcherWaiting: ledger.batcher.waiting,
       booksFailing: ledger.batcher.failing,
+      ...(common && { redisAway: common.away().length }),
       reconciliation: found && { ...found, violations: found.violations.length },
     })
   }
@@ -222,7 +199,9 @@ function adminRoutes({ config, database, books, crypto, gateway, catalog }: Admi
     clock: systemClock,
     auth,
     changed: (keyId: number) => auth.forget(keyId),
-    recharged: (accountId: number) => ledger.spender.changed(accountId),
+    recharged(accountId: number) {
+      for (const { spender } of ledger.homes.all) spender.changed(accountId)
+    },
     fresh: () => ledger.batcher.drained(freshMs),
     policies: config.policies,
     catalog: catalog.current,

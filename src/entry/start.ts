@@ -7,7 +7,7 @@ import type { Context, Hono } from 'hono'
 import { buildApp, type Connection } from '../app.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { Gateway } from '../gateway/gateway.ts'
-import type { Checks, Metrics } from '../http/ops.ts'
+import type { Checks, Metrics, States } from '../http/ops.ts'
 import { nodeClient } from '../platform/node-client.ts'
 import type { Settings } from '../ports.ts'
 import { assemble, type Opened, type Parts } from './assemble.ts'
@@ -27,8 +27,8 @@ const lastMs = 5_000
 const flushMs = 1_000
 
 /** Puts a gateway together for this process. */
-export function openGateway(parts: Omit<Parts, 'replica'>): Promise<Opened> {
-  return assemble({ ...parts, replica: `${hostname()}:${process.pid}` })
+export function openGateway(parts: Omit<Parts, 'replica'> & Partial<Pick<Parts, 'replica'>>): Promise<Opened> {
+  return assemble({ replica: `${hostname()}:${process.pid}`, ...parts })
 }
 
 export interface Listening {
@@ -41,6 +41,7 @@ export interface Listening {
 export interface ListenOptions {
   readonly gateway: Gateway
   readonly checks: Checks
+  readonly states?: States
   readonly metrics?: Metrics
   readonly admin: readonly Hono[]
   readonly host: string
@@ -48,9 +49,9 @@ export interface ListenOptions {
 }
 
 /** Serves a gateway over HTTP. Rejects where the port is taken. */
-export async function listen({ gateway, checks, metrics, admin, host, port }: ListenOptions): Promise<Listening> {
+export async function listen({ gateway, host, port, ...routes }: ListenOptions): Promise<Listening> {
   const { crypto, clock, settings } = gateway.platform
-  const app = buildApp({ gateway, checks, admin, connect: (c) => connect(c, settings), ...(metrics && { metrics }) })
+  const app = buildApp({ ...routes, gateway, connect: (c) => connect(c, settings) })
   const newId = () => crypto.uuidv7(clock.now())
   const listener = getRequestListener(app.fetch, {
     overrideGlobalObjects: false,

@@ -13,3 +13,16 @@ declare module 'tiktoken/lite/tiktoken_bg.wasm' {
 declare namespace WebAssembly {
   const Instance: new (module: Module, imports?: Imports) => Instance
 }
+
+/** What of the edge's own module is used. The methods of these classes are called from other isolates. */
+declare module 'cloudflare:workers' {
+  export class DurableObject<Context> {
+    constructor(context: Context, bindings: unknown)
+    protected readonly ctx: Context
+  }
+  export class WorkerEntrypoint<Context, Bindings> {
+    constructor(context: Context, bindings: Bindings)
+    protected readonly ctx: Context
+    protected readonly env: Bindings
+  }
+}

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { WorkerEntrypoint } from 'cloudflare:workers'
 import { init, Tiktoken } from 'tiktoken/lite/init'
 import wasm from 'tiktoken/lite/tiktoken_bg.wasm'
 import ranks from 'tiktoken/encoders/o200k_base.json' with { type: 'json' }
@@ -8,26 +9,30 @@ import { ConfigError, readConfig, type Config } from '../config.ts'
 import { GatewayError } from '../core/errors.ts'
 import { chat } from '../fronts/chat.ts'
 import { buildCatalog } from '../gateway/catalog.ts'
+import { openCheckpoints, tickMs } from '../ledger/checkpoints.ts'
+import type { Hold, Ledger } from '../ledger/hold.ts'
 import { sweep } from '../ledger/reaper.ts'
 import { systemClock } from '../platform/clock.ts'
 import { openCrypto } from '../platform/crypto.ts'
 import { fetchClient } from '../platform/fetch-client.ts'
 import { fetchSend } from '../platform/fetch.ts'
 import { jsonLog } from '../platform/log.ts'
-import { memoryBooks } from '../platform/memory-books.ts'
-import { openMemory } from '../platform/memory.ts'
-import { noJournal } from '../platform/no-journal.ts'
+import { memoryBooks, type MemoryBooksOptions } from '../platform/memory-books.ts'
 import { inlineTokenizer, tokenizerName } from '../platform/tokenizer-inline.ts'
-import type { Log, Tokenizer } from '../ports.ts'
+import type { Books, Log, Shared, Tokenizer } from '../ports.ts'
 import { assemble, type Opened } from './assemble.ts'
+import { type EdgeStore, openEdgeStore } from './edge-store.ts'
 import { trialAccount, trialKey } from './trial.ts'
 
+export { LedgerCell } from '../platform/durable-object.ts'
+
 /*
- * The gateway at the edge, with its books and its state in the memory of one isolate: for trying. Every isolate has the
- * starting balance anew, so a budget binds one isolate and not the whole edge.
+ * The gateway at the edge. Its books are in the memory of one isolate. Its holds are in Durable Objects where they are
+ * bound as LEDGER: then all isolates spend one balance, and what a dead isolate held is reaped. Else they are in the
+ * memory of the isolate too, and a budget binds that isolate and not the whole edge. See docs/edge.md.
  */
 
-/** Variables and secrets of the deployment. */
+/** Variables, secrets and other bindings of the deployment. */
 type Bindings = Readonly<Record<string, unknown>>
 
 interface Context {
@@ -40,54 +45,118 @@ const sweepEveryMs = 1_000
 /** Where the text of the configuration comes from, for its faults. */
 const configPath = 'config/tollgate.yaml'
 
-/** Whose request is being served: what outlives its answer must be kept alive by its own context. */
-const contexts = new AsyncLocalStorage<Context>()
+/** An event that is being served. Its timers and questions end with it, so what it holds is looked after in it. */
+interface Serving {
+  readonly context: Context
+  /** Ids of the holds that it has asked for. */
+  readonly holds: Set<string>
+}
+
+/** What outlives an answer must be kept alive by the context of its own request. */
+const servings = new AsyncLocalStorage<Serving>()
+
+const keep = (work: Promise<unknown>): void => servings.getStore()?.context.waitUntil(work)
+
+function serve<T>(context: Context, work: () => Promise<T>): Promise<T> {
+  return servings.run({ context, holds: new Set() }, work)
+}
 
 interface Edge {
   fetch(request: Request): Response | Promise<Response>
-  /** Ends holds whose requests were cut off by the platform. */
+  /** Ends holds whose requests were cut off by the platform, where the store does not call for it. */
   tidy(): Promise<void>
+  /** Ends the holds of a spender that are due. */
+  sweep(spender: string): Promise<void>
 }
 
-/** Opened by the first request, because nothing may be read or drawn before there is one. */
+/** Opened by the first event, because nothing may be read or drawn before there is one. */
 let opening: Promise<Edge> | undefined
+
+async function edgeOf(bindings: Bindings): Promise<Edge> {
+  opening ??= open(bindings)
+  try {
+    return await opening
+  } catch (error) {
+    opening = undefined
+    throw error
+  }
+}
 
 export default {
   async fetch(request: Request, bindings: Bindings, context: Context): Promise<Response> {
-    return contexts.run(context, async () => {
+    return serve(context, async () => {
       try {
-        opening ??= open(bindings)
-        const edge = await opening
+        const edge = await edgeOf(bindings)
         context.waitUntil(edge.tidy())
         return await edge.fetch(request)
       } catch (error) {
-        opening = undefined
         return unusable(error)
       }
     })
   },
 }
 
+/** Called by the objects of the ledger when holds are due; no address leads here. */
+export class LedgerSweeper extends WorkerEntrypoint<Context, Bindings> {
+  async sweep(spender: string): Promise<void> {
+    await serve(this.ctx, async () => {
+      const edge = await edgeOf(this.env)
+      await edge.sweep(spender)
+    })
+  }
+}
+
 /** Nothing in here waits for the outside, so that a request which is cut off cannot leave it half open. */
 async function open(bindings: Bindings): Promise<Edge> {
   const config = configFrom(bindings)
   const log = jsonLog((line) => console.log(line.trimEnd()), systemClock.now)
-  const opened = await openGateway(config, log)
-  const { gateway } = opened
+  const store = openEdgeStore({ binding: bindings['LEDGER'], accountId: trialAccount.id, log, keep })
+  const { gateway } = await openGateway({ config, log, store })
+  const { ledger } = gateway
   const app = buildApp({ gateway, checks: () => ({}), connect: (c) => fetchClient(c.req.raw) })
   let sweptMs = 0
   return {
     fetch: (request) => app.fetch(request),
     async tidy() {
       const now = systemClock.now()
-      if (now - sweptMs < sweepEveryMs) return
+      if (store.sweepsItself || now - sweptMs < sweepEveryMs) return
       sweptMs = now
-      await sweep(gateway.ledger).catch((error) => log('job_failed', { job: 'reaper', error: String(error) }))
+      await sweepDead(ledger, store.claimOf(undefined)).catch((error) =>
+        log('job_failed', { job: 'reaper', error: String(error) }),
+      )
+    },
+    async sweep(spender) {
+      await sweepDead(ledger, store.claimOf(spender))
+      await ledger.batcher.drained(storeMs)
     },
   }
 }
 
-async function openGateway(config: Config, log: Log): Promise<Opened> {
+/**
+ * Whoever serves a call checkpoints its hold, so one that is due is nobody's: also where its request was cut off in
+ * this isolate and could not take it off the list of those that live.
+ */
+async function sweepDead(ledger: Ledger, claim: Shared['claim']): Promise<void> {
+  const { live, homes, onReaped } = ledger
+  const [home] = homes.all
+  await sweep({
+    ...ledger,
+    homes: { ...homes, all: [{ ...home, shared: { ...home.shared, claim } }] },
+    live: new Set(),
+    onReaped(record) {
+      for (const hold of live) if (hold.id === record.id) live.delete(hold)
+      onReaped?.(record)
+    },
+  })
+}
+
+interface Opening {
+  readonly config: Config
+  readonly log: Log
+  readonly store: EdgeStore
+}
+
+async function openGateway({ config, log, store }: Opening): Promise<Opened> {
   const { accounts, masterKey } = config
   if (masterKey === undefined) throw new Unusable('It has no key: set the secret TOLLGATE_MASTER_KEY.')
   const seed = accounts.get('default')
@@ -95,17 +164,12 @@ async function openGateway(config: Config, log: Log): Promise<Opened> {
   const random = openCrypto('').secret(48)
   // Keys are hashed only in this memory, so a secret that goes with it is as good as any.
   const crypto = openCrypto(config.secret ?? random)
-  const shared = openMemory({
-    clock: systemClock,
-    journal: noJournal,
-    onAssertion: (assertion, accountId) => log('account_stopped', { accountId, rule: assertion.message }),
-  })
   const opened: Opened = await assemble({
     config,
-    shared,
+    shared: watched(store.shared, () => opened.gateway.ledger),
     crypto,
     log,
-    books: memoryBooks({
+    books: booksOf({
       account,
       keys: [trialKey(crypto.keyHash(masterKey))],
       balance: seed?.startingBalance ?? 0n,
@@ -115,9 +179,44 @@ async function openGateway(config: Config, log: Log): Promise<Opened> {
     catalog: fixed(buildCatalog(config)),
     replica: `edge:${random.slice(0, 12)}`,
     // Also until the record is stored: a timer ends with the request that set it.
-    keep: (work) => contexts.getStore()?.waitUntil(work.then(() => opened.gateway.ledger.batcher.drained(storeMs))),
+    keep: (work) => keep(work.then(() => opened.gateway.ledger.batcher.drained(storeMs))),
   })
   return opened
+}
+
+/** One loan for each epoch, under whichever isolate's books it began: so all of them together lend the balance once. */
+function booksOf(options: MemoryBooksOptions): Books {
+  const { balance } = options
+  return { ...memoryBooks(options), lend: ({ epoch }) => Promise.resolve({ id: epoch, lent: balance }) }
+}
+
+/** Checkpoints the holds of each request from its first admission on. */
+function watched(shared: Shared, ledger: () => Ledger): Shared {
+  return {
+    ...shared,
+    run(command) {
+      const serving = servings.getStore()
+      if (command.type === 'admit' && serving && !serving.holds.has(command.id)) {
+        serving.holds.add(command.id)
+        if (serving.holds.size === 1) checkpointHolds(serving, ledger())
+      }
+      return shared.run(command)
+    },
+  }
+}
+
+/** Not of other requests: a hold of one that was cut off must come due. */
+function checkpointHolds({ holds }: Serving, ledger: Ledger): void {
+  const own = new Set<Hold>()
+  const tick = openCheckpoints({ ...ledger, live: own })
+  // It ends with its request, if it is not stopped before.
+  const timer = setInterval(() => {
+    const hadSome = own.size > 0
+    own.clear()
+    for (const hold of ledger.live) if (holds.has(hold.id)) own.add(hold)
+    if (hadSome && own.size === 0) clearInterval(timer)
+    else void tick()
+  }, tickMs)
 }
 
 function fixed<Value>(value: Value): () => Value {
@@ -129,7 +228,7 @@ function configFrom(bindings: Bindings): Config {
     Object.entries(bindings).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
   )
   const config = readConfig({ text: configText, path: configPath, env })
-  if (config.databaseUrl !== undefined || config.redisUrl !== undefined)
+  if (config.databaseUrl !== undefined || config.redisUrls !== undefined)
     throw new Unusable('At the edge it keeps its books in memory only: unset DATABASE_URL and REDIS_URL.')
   return config
 }

@@ -1,8 +1,6 @@
 import type { Json, JsonObject } from '../core/call.ts'
-import { GatewayError } from '../core/errors.ts'
-import { members } from '../core/json-bytes.ts'
-import { checkBounds } from '../core/json-bounds.ts'
 import { isList, isObject } from '../core/wire.ts'
+import { readBody, refuseDoubles, wrong } from './body.ts'
 
 /*
  * What the gateway itself reads of a chat request. Wrong types there are refused, because a hold or a charge depends
@@ -48,15 +46,10 @@ export interface ChatRequest {
   readonly choices: number
 }
 
-function wrong(param: string, message: string): GatewayError {
-  return new GatewayError('invalid_value', message, { param })
-}
-
 /** Reads and checks the bytes of a request. Throws `invalid_json` or `invalid_value`, the latter naming the parameter. */
 export function readChatRequest(bytes: Uint8Array): ChatRequest {
-  const raw = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
-  const body = parse(raw)
-  refuseDoubles(raw)
+  const { raw, body } = readBody(bytes)
+  refuseDoubles(raw, readFields)
   const model = readModel(body['model'])
   checkMessages(body['messages'])
   const stream = readBoolean(body, 'stream') ?? false
@@ -69,45 +62,6 @@ export function readChatRequest(bytes: Uint8Array): ChatRequest {
   checkStop(body['stop'])
   checkTools(body)
   return { body, raw, model, stream, wantsUsage, maxOutput: given.length > 0 ? Math.max(...given) : undefined, choices }
-}
-
-function parse(raw: Uint8Array): JsonObject {
-  if (raw.length === 0) throw new GatewayError('invalid_json', 'The body is empty. Send a JSON object.')
-  checkBounds(raw)
-  const body = decode(raw)
-  if (!isObject(body)) throw new GatewayError('invalid_json', 'The body must be a JSON object.')
-  return body
-}
-
-function decode(raw: Uint8Array): Json {
-  let text: string
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(raw)
-  } catch (error) {
-    throw new GatewayError('invalid_json', 'The body is not valid UTF-8.', { cause: error })
-  }
-  try {
-    return JSON.parse(text) as Json
-  } catch {
-    // The parser's own message quotes the body, which is the caller's prompt: it must not reach a log.
-    throw new GatewayError('invalid_json', 'The body is not valid JSON.')
-  }
-}
-
-/**
- * Two members of one name, or names that differ in case only: parsers disagree on which of them counts, so a vendor
- * could serve another model than the one that is paid for.
- */
-function refuseDoubles(raw: Uint8Array): void {
-  const seen = new Set<string>()
-  for (const { name } of members(raw)) {
-    // Through upper case, so that "ſ" and the Kelvin sign become the letters that such parsers take them for.
-    const lower = name.toUpperCase().toLowerCase()
-    if (!readFields.includes(lower)) continue
-    if (seen.has(lower)) throw wrong(lower, `"${lower}" is given twice. Give it once.`)
-    if (name !== lower) throw wrong(lower, `Write "${lower}" in lower case.`)
-    seen.add(lower)
-  }
 }
 
 function readModel(model: Json | undefined): string {

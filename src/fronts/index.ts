@@ -1,11 +1,18 @@
 import { chat } from './chat.ts'
 import type { Front } from './front.ts'
-
-/** A front and where its callers find it. */
-export interface Entrance {
-  readonly path: string
-  readonly front: Front
-}
+import { generate } from './generate.ts'
+import { messages } from './messages.ts'
 
 /** Every dialect of callers. A new one is one line. */
-export const entrances: readonly Entrance[] = [{ path: '/v1/chat/completions', front: chat }]
+export const fronts: readonly Front[] = [chat, messages, generate]
+
+/** The dialect in which an error under this path is told: that of the longest prefix. */
+export function frontFor(path: string): Front {
+  let best: { readonly front: Front; readonly length: number } = { front: chat, length: 0 }
+  for (const front of fronts) {
+    for (const prefix of front.prefixes) {
+      if (path.startsWith(prefix) && prefix.length > best.length) best = { front, length: prefix.length }
+    }
+  }
+  return best.front
+}

@@ -120,7 +120,8 @@ function partsDue(gateway: Gateway, { served, verdict }: { served: Served; verdi
 
 /** Where a charge goes that no money was held for; charged to it directly. */
 function walletOf({ ledger }: Gateway, { caller }: Served): { purse: number; lease: number } | undefined {
-  const wallet = ledger.spender.purses(caller.accountId)?.find(({ kind }) => kind === 'wallet')
+  const listed = ledger.homes.all.flatMap(({ spender }) => spender.purses(caller.accountId) ?? [])
+  const wallet = listed.find(({ kind }) => kind === 'wallet')
   return wallet && { purse: wallet.id, lease: 0 }
 }
 

@@ -1,43 +1,23 @@
-import type { Call, Caller, Target } from '../core/call.ts'
+import type { Caller, Target } from '../core/call.ts'
 import type { Model } from '../core/catalog.ts'
-import { GatewayError } from '../core/errors.ts'
-import { mayUse } from '../auth/access.ts'
+import type { GatewayError } from '../core/errors.ts'
 import { admit, type Admission } from '../admit/admit.ts'
 import { attemptTargets, CallerGone, NoAnswer, type Answered } from '../call/attempt.ts'
-import type { Front } from '../fronts/front.ts'
 import { StaleKey } from '../ledger/hold.ts'
-import type { Client } from '../ports.ts'
 import { route } from '../route/route.ts'
 import { vendors } from '../vendors/index.ts'
-import { findModel } from './catalog.ts'
+import { type Asking, callerOf, modelFor, readCall } from './asking.ts'
 import { chargeEnding, type Served, voidCall } from './charging.ts'
 import type { Gateway } from './gateway.ts'
 import { respond } from './respond.ts'
-
-/** One request for a model: who asks, in which dialect, over which connection. */
-export interface Asking {
-  readonly front: Front
-  readonly client: Client
-  /** UUIDv7: names the call everywhere. */
-  readonly id: string
-}
 
 /**
  * The product in one screen: authenticate, read, admit, route, call, relay and meter, settle, record.
  * Throws GatewayError as long as nothing was sent to the caller; from the first byte on the stream itself tells.
  */
 export async function exchange(gateway: Gateway, asking: Asking): Promise<void> {
-  const { front, client, id } = asking
   const { platform } = gateway
-  if (gateway.isStopping)
-    throw new GatewayError('shutting_down', 'This gateway is stopping. Send the call again.', { retryAfterMs: 1_000 })
-
-  const caller = await gateway.auth.caller(client.header)
-  const startedAtMs = platform.clock.now()
-  refuseEncoded(client)
-  const raw = await client.body(platform.settings.bodyLimit)
-  const call = front.read(raw, { id, startedAtMs, header: client.header })
-  const model = modelFor(gateway, caller, call)
+  const { caller, call, model } = await readCall(gateway, asking, asking.front.read)
   const targets = route(platform.catalog(), model)
   const admitted = await admitCall(gateway, asking, { caller, call, model, free: isFree(gateway, targets) })
   const served: Served = { call, policies: model.policies, target: undefined, attempts: [], begun: false, ...admitted }
@@ -67,33 +47,6 @@ async function bring(
   }
 }
 
-/** An encoded body would have to be unpacked within bounds of its own; no SDK sends one. */
-function refuseEncoded({ header }: Client): void {
-  const encoding = header('content-encoding')?.trim().toLowerCase() || 'identity'
-  if (encoding !== 'identity')
-    throw new GatewayError(
-      'unsupported_media_type',
-      'The body is sent with a content-encoding. Send it as plain JSON, without one.',
-    )
-}
-
-function modelFor({ platform }: Gateway, caller: Caller, call: Call): Model {
-  const model = findModel(platform.catalog(), call.model)
-  // The name that is checked is the model that is called: a key limited to one model cannot reach another by its target.
-  if (model && mayUse(caller, model.name)) return model
-  if (model)
-    throw new GatewayError(
-      'permission_denied',
-      `This key may not use model "${call.model}". GET /v1/models lists those that it may.`,
-      { param: 'model' },
-    )
-  throw new GatewayError(
-    'model_not_found',
-    `Model "${call.model}" does not exist here. GET /v1/models lists the models of this key.`,
-    { param: 'model' },
-  )
-}
-
 /** The sandbox is recorded and priced, never charged. A model that mixes it with real vendors is charged. */
 function isFree({ platform }: Gateway, targets: readonly Target[]): boolean {
   const catalog = platform.catalog()
@@ -106,17 +59,13 @@ interface Admitted {
 }
 
 /** A key that was changed since it was cached is authenticated anew, once. */
-async function admitCall(
-  gateway: Gateway,
-  { client }: Asking,
-  request: Parameters<typeof admit>[1],
-): Promise<Admitted> {
+async function admitCall(gateway: Gateway, asking: Asking, request: Parameters<typeof admit>[1]): Promise<Admitted> {
   try {
     return { caller: request.caller, admission: await admit(gateway.ledger, request) }
   } catch (error) {
     if (!(error instanceof StaleKey)) throw error
     gateway.auth.forget()
-    const caller = await gateway.auth.caller(client.header)
+    const caller = await callerOf(gateway, asking)
     modelFor(gateway, caller, request.call)
     return { caller, admission: await admit(gateway.ledger, { ...request, caller }) }
   }

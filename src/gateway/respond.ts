@@ -1,16 +1,17 @@
-import type { JsonObject } from '../core/call.ts'
+import type { Call, JsonObject } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
-import { replaceValue } from '../core/json-bytes.ts'
 import { printMoney } from '../core/money.ts'
-import { objectsOf } from '../core/wire.ts'
+import { usageBody } from '../core/usage.ts'
 import type { Answered } from '../call/attempt.ts'
-import { createGatherer } from '../meter/gather.ts'
-import { gatherOutlet, streamOutlet } from '../meter/outlet.ts'
+import { createGatherer } from '../fronts/chat-gather.ts'
+import type { Front } from '../fronts/front.ts'
+import { type Collector, gatherOutlet, streamOutlet } from '../meter/outlet.ts'
 import { type Outlet, relay, type RelayEnding, type RelayStep, type Source } from '../meter/relay.ts'
 import { spread } from '../meter/spread.ts'
-import type { VendorReply } from '../vendors/vendor.ts'
+import { chunksOf, passingVoice, writingVoice } from '../meter/voice.ts'
+import type { VendorReply, VendorUsage } from '../vendors/vendor.ts'
 import { chargeEnding, type Served } from './charging.ts'
-import type { Asking } from './exchange.ts'
+import type { Asking } from './asking.ts'
 import type { Gateway } from './gateway.ts'
 
 export interface Responding extends Served {
@@ -21,14 +22,12 @@ const encoder = new TextEncoder()
 
 /** Brings a vendor's answer to the caller in the form that he asked for, and charges it. Resolves when all is done. */
 export async function respond(gateway: Gateway, asking: Asking, responding: Responding): Promise<void> {
-  const { answer, vendor } = responding.answered
-  if (answer.kind === 'stream') return stream(gateway, asking, { ...responding, source: answer })
-  const { body, reply, bytes } = answer
-  if (responding.call.stream) {
-    const source = spreadSource(body, vendor.reader())
-    return source ? stream(gateway, asking, { ...responding, source }) : refuse(gateway, responding)
-  }
-  await whole(gateway, asking, { ...responding, reply, bytes })
+  const { answered, call } = responding
+  const { answer, passes } = answered
+  if (answer.kind === 'stream') return stream(gateway, asking, { ...responding, source: answer, passes })
+  if (!call.stream) return whole(gateway, asking, { ...responding, ...answer })
+  const source = spreadSource(responding, answer.body)
+  return source ? stream(gateway, asking, { ...responding, source, passes: false }) : refuse(gateway, responding)
 }
 
 const unstreamed: Omit<RelayEnding, 'outcome' | 'delivered'> = {
@@ -44,15 +43,16 @@ const unstreamed: Omit<RelayEnding, 'outcome' | 'delivered'> = {
 
 interface Whole extends Responding {
   readonly reply: VendorReply
+  readonly body: JsonObject
   readonly bytes: Uint8Array
 }
 
-/** An unstreamed answer passes untouched but for the model's name. It is charged, then sent. */
-async function whole(gateway: Gateway, { client, id }: Asking, answer: Whole): Promise<void> {
+/** An unstreamed answer, as it came or translated. It is charged, then sent. */
+async function whole(gateway: Gateway, { client, id, front }: Asking, answer: Whole): Promise<void> {
   const { reply } = answer
   const { tokenizer, clock } = gateway.platform
-  const named = withName(answer)
-  if (!named) return refuse(gateway, answer)
+  const body = bodyOf(front, answer)
+  if (!body) return refuse(gateway, answer)
   const cost = await chargeEnding(gateway, answer, {
     ...unstreamed,
     // A caller who left before the body was sent got nothing.
@@ -65,18 +65,30 @@ async function whole(gateway: Gateway, { client, id }: Asking, answer: Whole): P
     serviceTier: reply.serviceTier,
     firstByteAtMs: clock.now(),
   })
-  sendJson({ client, id }, { status: 200, headers: headersOf(answer, id, cost), body: named })
+  sendJson({ client, id }, { status: 200, headers: headersOf(front, answer, cost), body })
 }
 
-/** The vendor's bytes under the name that was asked for; undefined where they are beyond the bounds of an edit. */
-function withName({ reply, call, bytes }: Whole): Uint8Array | undefined {
-  if (reply.servedModel === undefined) return bytes
+/**
+ * The answer in the caller's dialect, under the name that was asked for: the vendor's bytes where it speaks the same.
+ * Undefined where they are beyond the bounds of an edit.
+ */
+function bodyOf(front: Front, { answered, reply, call, bytes, body }: Whole): Uint8Array | undefined {
   try {
-    return replaceValue(bytes, 'model', encoder.encode(JSON.stringify(call.model)))
+    if (answered.passes) {
+      const sent = reply.repaired ? encoder.encode(JSON.stringify(reply.repaired)) : bytes
+      return front.passing(call).body(sent, reply.servedModel !== undefined)
+    }
+    return encoder.encode(JSON.stringify(front.reply(call, named(call, reply.inner ?? body, reply.usage))))
   } catch {
-    // Too many members, which is the vendor's fault: the caller must not be told that it is his.
+    // Too many members, or nested beyond the stack: the vendor's fault, and the caller must not be told that it is his.
     return undefined
   }
+}
+
+/** A whole answer in the inner language, with the model as asked for and usage in our normal form. */
+function named(call: Call, inner: JsonObject, usage: VendorUsage | undefined): JsonObject {
+  const { usage: _, ...rest } = inner
+  return { ...rest, model: call.model, ...(usage && { usage: usageBody(usage.counts) }) }
 }
 
 function unusable(): GatewayError {
@@ -92,16 +104,16 @@ async function refuse(gateway: Gateway, answer: Responding): Promise<never> {
 
 interface Streaming extends Responding {
   readonly source: Source
+  /** The source's events are in the caller's dialect. */
+  readonly passes: boolean
 }
 
 /** A streamed answer, to a caller who streams or gathered for one who does not. */
 async function stream(gateway: Gateway, asking: Asking, streaming: Streaming): Promise<void> {
-  const { client, id, front } = asking
+  const { client, id } = asking
   const { call, admission, policies, source, target } = streaming
   const { platform, running } = gateway
-  const outlet = call.stream
-    ? streamOutlet({ client, front, call, headers: () => headersOf(streaming, id) })
-    : gathering(asking, streaming)
+  const outlet = call.stream ? live(asking, streaming) : gathering(asking, streaming)
   const relaying = relay({
     source,
     outlet,
@@ -137,40 +149,64 @@ function lost({ platform }: Gateway, id: string, error: unknown): bigint {
   return 0n
 }
 
+/** Tells a stream to a caller who streams. */
+function live({ client, front }: Asking, streaming: Streaming): Outlet {
+  const { call, passes } = streaming
+  const voice = passes ? passingVoice(front.passing(call)) : writingVoice(front.writer(call))
+  return streamOutlet({ client, front, call, voice, headers: () => headersOf(front, streaming) })
+}
+
 /** Gathers a stream into the body that an unstreamed call gets. */
 function gathering({ client, id, front }: Asking, streaming: Streaming): Outlet {
-  const { call } = streaming
-  const gathered = createGatherer()
-  const send = (cost: bigint, isCut: boolean) => {
-    const body = { ...(isCut ? cutShort(gathered.body()) : gathered.body()), model: call.model }
-    sendJson(
-      { client, id },
-      { status: 200, headers: headersOf(streaming, id, cost), body: encoder.encode(JSON.stringify(body)) },
-    )
+  const { call, passes } = streaming
+  const gathered = passes ? ownGathered(front, call) : translatedGathered(front, call)
+  const send = (cost: bigint, finish?: string) => {
+    const body = encoder.encode(JSON.stringify(gathered.body(finish)))
+    sendJson({ client, id }, { status: 200, headers: headersOf(front, streaming, cost), body })
   }
   const fail = (error: GatewayError) => {
-    const failure = front.failure(error)
-    const headers = { ...headersOf(streaming, id), ...failure.headers }
+    const failure = front.failure(error, id)
+    const headers = { ...headersOf(front, streaming), ...failure.headers }
     sendJson({ client, id }, { status: failure.status, headers, body: encoder.encode(JSON.stringify(failure.body)) })
   }
-  const result = { complete: (cost: bigint) => send(cost, false), fail, cut: (cost: bigint) => send(cost, true) }
-  return gatherOutlet(gathered.add, result, () => client.destroy())
+  // A body whose money ran out says so as one whose token bound was reached.
+  const result = { complete: send, fail, cut: (cost: bigint) => send(cost, 'length') }
+  return gatherOutlet(gathered, result, () => client.destroy())
 }
 
-/** A body whose money ran out says so as one whose token bound was reached. */
-function cutShort(body: JsonObject): JsonObject {
-  const choices = objectsOf(body['choices']).map((choice) => ({
-    ...choice,
-    finish_reason: choice['finish_reason'] ?? 'length',
-  }))
-  return { ...body, choices }
+interface Body extends Collector {
+  body(finish: string | undefined): JsonObject
 }
 
-/** A body where a stream was asked for becomes a stream of its parts; undefined for one that cannot be written anew. */
-function spreadSource(body: JsonObject, read: ReturnType<Answered['vendor']['reader']>): Source | undefined {
+/** The vendor's own body, made of its own events. */
+function ownGathered(front: Front, call: Call): Body {
+  const gatherer = front.passing(call).gatherer()
+  return {
+    add: ({ event, piece }) => gatherer.add(piece.repaired ? { ...event, data: piece.repaired } : event),
+    body: (finish) => gatherer.body(finish),
+  }
+}
+
+/** The body in the caller's dialect, gathered in the inner language. */
+function translatedGathered(front: Front, call: Call): Body {
+  const gatherer = createGatherer()
+  let usage: VendorUsage | undefined
+  return {
+    add(step) {
+      usage = step.piece.usage ?? usage
+      for (const chunk of chunksOf(step)) gatherer.addChunk(chunk)
+    },
+    body: (finish) => front.reply(call, named(call, gatherer.body(finish), usage)),
+  }
+}
+
+/** A body where a stream was asked for becomes a stream of its parts; undefined for one that cannot be read. */
+function spreadSource({ call, answered }: Responding, body: JsonObject): Source | undefined {
   let steps: readonly RelayStep[]
   try {
-    steps = spread(body).map((event) => ({ event, piece: read(event) }))
+    // Read anew: for a caller of the vendor's own dialect it was not translated, and now it must be.
+    const reply = answered.vendor.reply(body, { call, translates: true })
+    steps = spread(reply.inner ?? body, reply)
   } catch {
     // It is nested deeper than the stack: the vendor's fault.
     return undefined
@@ -186,13 +222,16 @@ function spreadSource(body: JsonObject, read: ReturnType<Answered['vendor']['rea
   }
 }
 
-function headersOf({ target, attempts, admission }: Served, id: string, cost?: bigint): Record<string, string> {
+function headersOf({ idHeader }: Front, responding: Responding, cost?: bigint): Record<string, string> {
+  const { call, target, attempts, admission, answered } = responding
   const { requests } = admission.hold
   return {
-    'x-request-id': id,
+    'x-request-id': call.id,
+    ...(idHeader !== undefined && { [idHeader]: call.id }),
     'x-tollgate-vendor': target?.vendor ?? '',
     'x-tollgate-model': target?.model ?? '',
     'x-tollgate-attempts': String(attempts.length),
+    ...(answered.dropped.length > 0 && { 'x-tollgate-dropped-params': answered.dropped.join(',') }),
     ...(cost !== undefined && { 'x-tollgate-cost': printMoney(cost) }),
     ...(requests && {
       'x-ratelimit-limit-requests': String(requests.limit),

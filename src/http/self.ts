@@ -7,32 +7,17 @@ import { inputTotal, outputTotal } from '../core/usage.ts'
 import { mayUse } from '../auth/access.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { periodEnd, periodStart } from '../core/period.ts'
+import type { KeyRecord } from '../ledger/engine/records.ts'
 import type { Purse, Receipt } from '../ports.ts'
 
 /** What was just charged is shown: reading waits this long for it to reach the books. */
 const freshMs = 2_000
 const callId = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i
 
-/** What a key may ask about itself: its models, limits, credit and calls. */
+/** What a key may ask about itself: its limits, credit and calls. */
 export function self(gateway: Gateway): Hono {
   const app = new Hono()
   const callerOf = (header: (name: string) => string | undefined) => gateway.auth.caller(header)
-
-  app.get('/v1/models', async (c) =>
-    c.json({ object: 'list', data: modelsOf(gateway, await callerOf((name) => c.req.header(name))) }),
-  )
-
-  app.get('/v1/models/:id{.+}', async (c) => {
-    const caller = await callerOf((name) => c.req.header(name))
-    const model = modelsOf(gateway, caller).find(({ id }) => id === c.req.param('id'))
-    if (!model)
-      throw new GatewayError(
-        'model_not_found',
-        `Model "${c.req.param('id')}" is not offered to this key. GET /v1/models lists those that are.`,
-        { param: 'model' },
-      )
-    return c.json(model)
-  })
 
   app.get('/v1/key', async (c) => c.json(await keyOf(gateway, await callerOf((name) => c.req.header(name)))))
   app.get('/v1/credits', async (c) => c.json(await creditsOf(gateway, await callerOf((name) => c.req.header(name)))))
@@ -50,23 +35,10 @@ export function self(gateway: Gateway): Hono {
   return app
 }
 
-function modelsOf({ platform }: Gateway, caller: Caller) {
-  const { models, vendors } = platform.catalog()
-  const isLive = (vendor: string) => (vendors.get(vendor)?.apiKeys.length ?? 0) > 0
-  return [...models.values()]
-    .filter((model) => model.prices && model.targets.some(({ vendor }) => isLive(vendor)) && mayUse(caller, model.name))
-    .map((model) => ({
-      id: model.name,
-      object: 'model',
-      created: Math.floor(model.createdAtMs / 1000),
-      owned_by: model.targets[0]?.vendor ?? 'tollgate',
-    }))
-}
-
-async function keyOf({ platform }: Gateway, caller: Caller) {
+async function keyOf(gateway: Gateway, caller: Caller) {
   const [own] = caller.chain
   if (!own) throw new GatewayError('invalid_api_key', 'This key has no record.')
-  const record = await platform.shared.key(caller.accountId, own.id)
+  const record = await recordOf(gateway, caller, own)
   const lists = caller.models
   return {
     object: 'key',
@@ -76,13 +48,20 @@ async function keyOf({ platform }: Gateway, caller: Caller) {
     requests_per_minute: own.requestsPerMinute ?? null,
     concurrency: own.concurrency ?? null,
     in_flight: record?.inFlight ?? 0,
-    budgets: await budgetsOf(platform, caller, own),
+    budgets: await budgetsOf(gateway, caller, own),
   }
 }
 
-async function budgetsOf({ shared, books, clock }: Gateway['platform'], caller: Caller, key: KeyFacts) {
+/** Where the store of the counters does not answer, the books tell what was spent. */
+function recordOf({ ledger }: Gateway, { accountId }: Caller, key: KeyFacts): Promise<KeyRecord | undefined> {
+  const { shared } = ledger.homes.of(accountId)
+  return shared.key(accountId, key.id).catch(() => undefined)
+}
+
+async function budgetsOf(gateway: Gateway, caller: Caller, key: KeyFacts) {
+  const { books, clock } = gateway.platform
   const now = clock.now()
-  const record = await shared.key(caller.accountId, key.id)
+  const record = await recordOf(gateway, caller, key)
   return Promise.all(
     key.budgets.map(async ({ limit, window }) => {
       const period = periodStart(window, now)
@@ -105,7 +84,8 @@ async function budgetsOf({ shared, books, clock }: Gateway['platform'], caller: 
 async function creditsOf({ platform, ledger }: Gateway, caller: Caller) {
   await ledger.batcher.drained(freshMs)
   const purses = await platform.books.purses(caller.accountId)
-  const records = (await platform.shared.account(caller.accountId))?.purses ?? []
+  const { shared } = ledger.homes.of(caller.accountId)
+  const records = (await shared.account(caller.accountId).catch(() => undefined))?.purses ?? []
   const shown = purses.map((purse) => ({ ...purse, held: records.find(({ id }) => id === purse.id)?.held ?? 0n }))
   const money = shown.filter(({ asset }) => asset !== tokenAsset)
   const posted = money.reduce((sum, purse) => sum + purse.posted, 0n)

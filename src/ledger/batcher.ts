@@ -1,6 +1,7 @@
 import type { UsageRecord } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { Platform } from '../ports.ts'
+import type { Homes } from './homes.ts'
 
 /** A batch is sent when it has this many rows or its first row is this old. */
 const batchRows = 500
@@ -20,8 +21,8 @@ export interface Batcher {
   add(record: UsageRecord): void
   /** The record of a call that is not in Postgres yet. */
   pending(id: string): UsageRecord | undefined
-  /** The records of an account that are not known to be in Postgres. */
-  unflushed(accountId: number): readonly UsageRecord[]
+  /** The records that are not known to be in Postgres: of one account, or of all. */
+  unflushed(accountId?: number): readonly UsageRecord[]
   /** Records that are not in Postgres yet. */
   readonly waiting: number
   /** False when so much is waiting that no further call may be admitted. */
@@ -47,7 +48,7 @@ interface State {
   rows: number
 }
 
-export type BatcherParts = Pick<Platform, 'books' | 'shared' | 'clock' | 'log'>
+export type BatcherParts = Pick<Platform, 'books' | 'clock' | 'log'> & { readonly homes: Pick<Homes, 'all'> }
 
 /**
  * Brings settled records to Postgres in batches and then finalises their holds. It never gives up: a record leaves
@@ -79,7 +80,10 @@ export function openBatcher(parts: BatcherParts): Batcher {
       }
       return undefined
     },
-    unflushed: (accountId) => [...waiting.values(), ...underWay.values()].filter((one) => one.accountId === accountId),
+    unflushed(accountId) {
+      const all = [...waiting.values(), ...underWay.values()]
+      return accountId === undefined ? all : all.filter((record) => record.accountId === accountId)
+    },
     get waiting() {
       return waiting.size + underWay.size
     },
@@ -134,7 +138,7 @@ function takeBatch({ waiting, underWay, inFlight, rows }: State): readonly Usage
 }
 
 async function store(state: State, batch: readonly UsageRecord[]): Promise<void> {
-  const { books, shared, log } = state.parts
+  const { books, homes, log } = state.parts
   try {
     const flushed = await books.flush(batch)
     const accounts = new Map(batch.map(({ id, accountId }) => [id, accountId]))
@@ -144,7 +148,11 @@ async function store(state: State, batch: readonly UsageRecord[]): Promise<void>
     state.rows = Math.min(batchRows, state.rows * 2)
     // A hold that is not finalised comes due again and is then sent once more, so a failure here loses nothing.
     await Promise.allSettled(
-      flushed.map(({ id, total }) => shared.run({ type: 'finalise', id, accountId: accounts.get(id) ?? 0, total })),
+      flushed.flatMap(({ id, total }) => {
+        const accountId = accounts.get(id) ?? 0
+        const reached = homes.all.filter(({ shared }) => shared.reaches(accountId))
+        return reached.map(({ shared }) => shared.run({ type: 'finalise', id, accountId, total }))
+      }),
     )
   } catch (error) {
     for (const record of batch) {

@@ -1,9 +1,11 @@
 import type { UsageRecord } from '../core/call.ts'
+import { SharedUnavailable } from '../core/shared-unavailable.ts'
 import { charge } from '../core/price.ts'
 import { rateFor } from '../core/rates.ts'
 import { weigh } from '../core/tokens.ts'
 import type { HoldRecord } from './engine/records.ts'
 import type { Hold, Ledger } from './hold.ts'
+import type { Home } from './homes.ts'
 import { splitCharge, sumMoney } from './purses.ts'
 import { withRequest } from './size.ts'
 
@@ -53,22 +55,41 @@ export function reapRecord(hold: HoldRecord, nowMs: number): UsageRecord {
  * cannot be ended is logged and comes due again: it must not stand before all that come after it.
  */
 export async function sweep(ledger: Ledger): Promise<void> {
-  const { shared, log } = ledger.platform
+  await Promise.all(ledger.homes.all.map((home) => sweepHome(ledger, home)))
+}
+
+async function sweepHome(ledger: Ledger, home: Home): Promise<void> {
+  const { log } = ledger.platform
   const serving = new Map([...ledger.live].map((hold) => [hold.id, hold]))
-  const { holds } = await shared.claim(sweepLimit, hideMs)
-  for (const hold of holds) {
+  for (const hold of await dueIn(home)) {
     try {
-      await sweepOne(ledger, hold, serving.get(hold.id))
+      await sweepOne(ledger, home, { hold, served: serving.get(hold.id) })
     } catch (error) {
       log('sweep_failed', { id: hold.id, error: String(error) })
     }
   }
 }
 
+/** A store that is away has told so itself, and what is due there waits. */
+async function dueIn({ shared }: Home): Promise<readonly HoldRecord[]> {
+  try {
+    return (await shared.claim(sweepLimit, hideMs)).holds
+  } catch (error) {
+    if (error instanceof SharedUnavailable) return []
+    throw error
+  }
+}
+
+interface Due {
+  readonly hold: HoldRecord
+  /** Where this very process serves the call still. */
+  readonly served: Hold | undefined
+}
+
 /** A hold that this very process still serves is checkpointed instead: it was only late. */
-async function sweepOne(ledger: Ledger, hold: HoldRecord, served: Hold | undefined): Promise<void> {
+async function sweepOne(ledger: Ledger, { shared }: Home, { hold, served }: Due): Promise<void> {
   const { platform, batcher } = ledger
-  const { shared, clock, log } = platform
+  const { clock, log } = platform
   const { id, facts, metered } = hold
   const { accountId } = facts
   if (hold.state === 'held') {

@@ -3,7 +3,7 @@ import { GatewayError, invalidKey } from '../core/errors.ts'
 import { printMoney } from '../core/money.ts'
 import { periodStart } from '../core/period.ts'
 import { printTokens } from '../core/tokens.ts'
-import type { Platform } from '../ports.ts'
+import type { Platform, Shared } from '../ports.ts'
 import { type Bill, uncovered } from './bill.ts'
 import type { AdmitReply, Need } from './engine/commands.ts'
 
@@ -23,6 +23,8 @@ export interface Refused {
   readonly caller: Caller
   readonly bill: Bill
   readonly needs: readonly Need[]
+  /** Where it was asked. */
+  readonly shared: Shared
 }
 
 /** Why a call is not let in, in the caller's words. */
@@ -50,11 +52,11 @@ type Funds = Extract<AdmitReply, { code: 'funds' }>
 
 /** Whether the call could be paid once the calls in flight have ended. */
 async function isOnlyHeld({ platform }: { platform: Platform }, refused: Refused, reply: Funds): Promise<boolean> {
-  const { bill, caller, needs } = refused
+  const { bill, caller, needs, shared } = refused
   if (needs.every(({ asset }) => asset === undefined))
     return reply.held > 0n && reply.available + reply.held >= bill.money
   // The engine's answer sums money alone: what is held of packages stands in their records.
-  const purses = (await platform.shared.account(caller.accountId))?.purses ?? []
+  const purses = (await shared.account(caller.accountId))?.purses ?? []
   const all = needs.flatMap(({ purse: id, asset }) => {
     const purse = purses.find((one) => one.id === id)
     if (!purse || (purse.expiresAtMs !== undefined && purse.expiresAtMs <= platform.clock.now())) return []
@@ -83,10 +85,10 @@ type Limit = Extract<AdmitReply, { code: 'limit' }>
 
 /** Whether what was spent leaves room in the budget for the call: then calls in flight hold it, and may give it back. */
 async function isBudgetHeld({ platform }: { platform: Platform }, refused: Refused, reply: Limit): Promise<boolean> {
-  const { caller, bill } = refused
+  const { caller, bill, shared } = refused
   if (reply.what !== 'budget') return false
   const budgets = caller.chain.find(({ id }) => id === reply.keyId)?.budgets ?? []
-  const key = await platform.shared.key(caller.accountId, reply.keyId)
+  const key = await shared.key(caller.accountId, reply.keyId)
   const now = platform.clock.now()
   return budgets.every(({ limit, window }) => {
     const counted = key?.windows.find((one) => one.window === window)

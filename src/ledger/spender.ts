@@ -1,9 +1,13 @@
 import type { Caller, KeyFacts } from '../core/call.ts'
+import { GatewayError } from '../core/errors.ts'
 import type { Nanos } from '../core/money.ts'
-import type { Platform, Purse } from '../ports.ts'
 import { periodStart } from '../core/period.ts'
+import { StaleEpoch } from '../core/stale-epoch.ts'
 import { tokenAsset } from '../core/tokens.ts'
+import type { Platform, Purse, Shared } from '../ports.ts'
 import { amountIn, type Bill } from './bill.ts'
+import { openEpochs, type Epochs } from './epochs.ts'
+import { openTargets, type Targets } from './targets.ts'
 
 /** A refused top-up is not asked for again sooner than this, so that a poor account cannot hammer Postgres. */
 const topUpPauseMs = 500
@@ -11,10 +15,15 @@ const topUpPauseMs = 500
 const accountLimit = 100_000
 /** A list of purses is read again after this: another replica may have been told of a grant that begins or was voided. */
 const listMs = 60_000
+/** Epochs may change while money is borrowed; more often than that is a fault. */
+const borrowRounds = 4
 
 /** Who spends for the accounts served here: it borrows their money from Postgres and loads their keys' counters. */
 export interface Spender {
-  readonly epoch: number
+  /** Under which an account's money is spent now; 0 where that is not known yet. */
+  epochOf(accountId: number): number
+  /** Finds out which epoch stands for an account, and opens a new one where none does. */
+  enter(accountId: number): Promise<void>
   /** The purses of a loaded account, in burn order. */
   purses(accountId: number): readonly Purse[] | undefined
   /**
@@ -24,7 +33,10 @@ export interface Spender {
   renewal(accountId: number): Promise<void> | undefined
   /** What an account had available when it was last seen, in nano-units; undefined before. A hint, never a decision. */
   seen(accountId: number): Nanos | undefined
+  /** Tells what is available now; where that is little of what an account burns, more is borrowed ahead of need. */
   saw(accountId: number, available: Nanos): void
+  /** An account was charged so much. */
+  charged(accountId: number, amount: Nanos): void
   /** Borrows for an account and hands its records to the engine. Calls for one account are made one after another. */
   loadAccount(accountId: number): Promise<void>
   /** Rebuilds the counters of keys from the books. */
@@ -33,6 +45,15 @@ export interface Spender {
   topUp(accountId: number, want: Bill): Promise<void>
   /** Money was added or the account changed: the next call borrows at once. */
   changed(accountId: number): void
+  /**
+   * Gives back all that is lent here, under the name of `spender`. Only for a store of this process alone, on which
+   * nothing is held and of which no record is outstanding.
+   */
+  giveBack(spender: string): Promise<void>
+  /** Whether a loan was borrowed here since all was last given back. */
+  owes(lease: number): boolean
+  /** Whether anything may have been borrowed since then: an answer may have been lost. */
+  readonly mayOwe: boolean
 }
 
 interface Loan {
@@ -47,47 +68,50 @@ interface Loan {
   available?: Nanos
 }
 
-type SpenderParts = Pick<Platform, 'books' | 'shared' | 'clock'>
+export interface SpenderOptions {
+  readonly books: Platform['books']
+  readonly clock: Platform['clock']
+  readonly shared: Shared
+  /** Everything that is free is borrowed at once: right where one process serves one database. */
+  readonly borrowsAll: boolean
+  /** Only this process spends here, and it gives back what it does not need. */
+  readonly givesBack?: true
+  /** A new epoch stands for a spender: what runs must be asserted in it. */
+  readonly onEpoch?: (spender: string) => void
+}
 
 /** Everything that a spender remembers beside the engine's records. */
 interface State {
-  readonly parts: SpenderParts
-  readonly name: string
-  readonly epoch: number
+  readonly options: SpenderOptions
+  readonly epochs: Epochs
+  readonly targets: Targets | undefined
   readonly loans: Map<number, Loan>
   readonly asking: Map<number, Promise<void>>
+  /** Kept only by a spender that may give all of them back. */
+  readonly leases: Set<number>
+  mayOwe: boolean
 }
 
-/**
- * Opens a new epoch for this spender and gives back what was lent in earlier ones. What those still owe must be in
- * the books by then: see `recover`.
- */
-export async function openSpender(parts: SpenderParts, name: string): Promise<Spender> {
-  const { books, clock } = parts
-  const epoch = await books.openEpoch(name)
-  await books.closeLeases(name)
+/** A spender over one store. Its epochs are entered when the first account of each is served. */
+export function openSpender(options: SpenderOptions): Spender {
+  const { clock, shared } = options
   const loans = new Map<number, Loan>()
-  const state: State = { parts, name, epoch, loans, asking: new Map() }
+  const epochs = openEpochs({ ...options, onEpoch: (spender) => options.onEpoch?.(spender) })
+  const targets = options.borrowsAll ? undefined : openTargets(clock)
+  const state: State = { options, epochs, targets, loans, asking: new Map(), leases: new Set(), mayOwe: false }
   return {
-    epoch,
+    epochOf: (accountId) => epochs.known(shared.spenderOf(accountId)),
+    enter: (accountId) => epochs.enter(shared.spenderOf(accountId)),
     purses: (accountId) => loans.get(accountId)?.purses,
     renewal: (accountId) => renewal(state, accountId),
     seen: (accountId) => loans.get(accountId)?.available,
-    saw(accountId, available) {
-      const loan = loans.get(accountId)
-      if (loan) loan.available = available
-    },
+    saw: (accountId, available) => saw(state, accountId, available),
+    charged: (accountId, amount) => targets?.charged(accountId, amount),
     loadAccount: (accountId) => ask(state, accountId, nothing),
     async loadKeys(caller, keyIds) {
-      for (const key of caller.chain) if (keyIds.includes(key.id)) await loadKey(parts, caller, key)
+      for (const key of caller.chain) if (keyIds.includes(key.id)) await loadKey(options, caller, key)
     },
-    async topUp(accountId, want) {
-      const loan = loans.get(accountId)
-      const now = clock.elapsed()
-      if (loan && now - loan.toppedUpAtMs < topUpPauseMs) return
-      if (loan) loan.toppedUpAtMs = now
-      await ask(state, accountId, want)
-    },
+    topUp: (accountId, want) => topUp(state, accountId, want),
     changed(accountId) {
       const loan = loans.get(accountId)
       if (!loan) return
@@ -95,11 +119,49 @@ export async function openSpender(parts: SpenderParts, name: string): Promise<Sp
       loan.askedAtMs = never
       loan.toppedUpAtMs = never
     },
+    giveBack: (spender) => giveBack(state, spender),
+    owes: (lease) => state.leases.has(lease),
+    get mayOwe() {
+      return state.mayOwe
+    },
   }
 }
 
-/** One request per account at a time: those who come meanwhile share it. */
-function ask(state: State, accountId: number, want: Bill): Promise<void> {
+async function giveBack(state: State, spender: string): Promise<void> {
+  const { loans, leases, epochs, options } = state
+  const owed = [...leases]
+  loans.clear()
+  state.mayOwe = false
+  try {
+    // Nothing is admitted on the old loans from here on, and nothing borrowed before the new epoch stands.
+    await epochs.renew(spender)
+    await options.books.closeLeases(spender)
+    for (const lease of owed) leases.delete(lease)
+  } catch (error) {
+    state.mayOwe = true
+    throw error
+  }
+}
+
+function saw(state: State, accountId: number, available: Nanos): void {
+  const loan = state.loans.get(accountId)
+  if (!loan) return
+  loan.available = available
+  if (!state.targets?.isLow(accountId, available)) return
+  // Nobody waits for it: where the books are away, what is lent may still be spent.
+  void topUp(state, accountId, nothing).catch(() => {})
+}
+
+async function topUp(state: State, accountId: number, want: Bill): Promise<void> {
+  const loan = state.loans.get(accountId)
+  const now = state.options.clock.elapsed()
+  if (loan && now - loan.toppedUpAtMs < topUpPauseMs) return
+  if (loan) loan.toppedUpAtMs = now
+  await ask(state, accountId, want)
+}
+
+/** One request per account at a time: those who come meanwhile share it. Nothing wanted: the list is read anew. */
+function ask(state: State, accountId: number, want: Bill | undefined): Promise<void> {
   const { asking } = state
   const running = asking.get(accountId)
   if (running) return running
@@ -108,7 +170,7 @@ function ask(state: State, accountId: number, want: Bill): Promise<void> {
   return started
 }
 
-async function borrow(state: State, accountId: number, want: Bill): Promise<void> {
+async function borrow(state: State, accountId: number, want: Bill | undefined): Promise<void> {
   const before = state.loans.get(accountId)
   const wasStale = before?.isStale ?? false
   // Before it is read: what changes meanwhile is read again.
@@ -121,40 +183,87 @@ async function borrow(state: State, accountId: number, want: Bill): Promise<void
   }
 }
 
-async function readAndBorrow(state: State, accountId: number, want: Bill): Promise<void> {
-  const { parts, epoch, loans } = state
-  const purses = await parts.books.purses(accountId)
-  const lent = []
-  for (const purse of purses) lent.push(await lentBy(state, purse, want))
-  await parts.shared.run({ type: 'credit', accountId, epoch, status: 'open', purses: lent })
-  const { isStale = false, toppedUpAtMs = never } = loans.get(accountId) ?? {}
-  loans.delete(accountId)
-  loans.set(accountId, { purses, endsAtMs: firstEnd(purses), askedAtMs: parts.clock.elapsed(), toppedUpAtMs, isStale })
-  if (loans.size > accountLimit) loans.delete(loans.keys().next().value ?? accountId)
+async function readAndBorrow(state: State, accountId: number, want: Bill | undefined): Promise<void> {
+  const { options, epochs, loans } = state
+  const { books, shared, clock } = options
+  const spender = shared.spenderOf(accountId)
+  for (let round = 0; round < borrowRounds; round++) {
+    if (epochs.known(spender) === 0) await epochs.enter(spender)
+    const epoch = epochs.known(spender)
+    const purses = await books.purses(accountId)
+    const lent = await lentOf(state, { accountId, spender, epoch, want }, purses)
+    if (!lent) {
+      await epochs.renew(spender, epoch)
+      continue
+    }
+    const reply = await shared.run({ type: 'credit', accountId, epoch, status: 'open', purses: lent })
+    if (reply.code === 'epoch') {
+      await epochs.enter(spender)
+      continue
+    }
+    const { isStale = false, toppedUpAtMs = never } = loans.get(accountId) ?? {}
+    loans.delete(accountId)
+    loans.set(accountId, { purses, endsAtMs: firstEnd(purses), askedAtMs: clock.elapsed(), toppedUpAtMs, isStale })
+    if (loans.size > accountLimit) loans.delete(loans.keys().next().value ?? accountId)
+    return
+  }
+  throw new GatewayError('billing_unavailable', 'Calls cannot be billed at the moment. Try again shortly.', {
+    retryAfterMs: 2_000,
+    cause: new Error(`no epoch of ${spender} lasts`),
+  })
 }
 
-async function lentBy({ parts, name, epoch }: State, purse: Purse, want: Bill) {
+interface Borrowing {
+  readonly accountId: number
+  readonly spender: string
+  readonly epoch: number
+  /** Undefined: no more than is lent already. */
+  readonly want: Bill | undefined
+}
+
+/** What each purse has lent; undefined where another replica has opened a later epoch meanwhile. */
+async function lentOf(state: State, borrowing: Borrowing, purses: readonly Purse[]) {
+  const lent = []
+  try {
+    for (const purse of purses) lent.push(await lentBy(state, borrowing, purse))
+  } catch (error) {
+    if (error instanceof StaleEpoch) return undefined
+    throw error
+  }
+  return lent
+}
+
+async function lentBy(state: State, { accountId, spender, epoch, want }: Borrowing, purse: Purse) {
+  const { options, targets, leases } = state
   const asset = purse.asset === tokenAsset ? tokenAsset : undefined
-  const wanted = { purse: purse.id, spender: name, epoch, want: amountIn(want, asset) ?? 0n, ...(asset && { asset }) }
-  const { id: lease, lent } = await parts.books.lend(wanted)
+  state.mayOwe = true
+  const { id: lease, lent } = await options.books.lend({
+    purse: purse.id,
+    spender,
+    epoch,
+    want: (want && amountIn(want, asset)) ?? 0n,
+    ...(targets && { target: want ? targets.of(accountId, asset) : 0n }),
+    ...(asset && { asset }),
+  })
+  if (options.givesBack) leases.add(lease)
   return { id: purse.id, lease, lent, ...(purse.expiresAtMs !== undefined && { expiresAtMs: purse.expiresAtMs }) }
 }
 
 function renewal(state: State, accountId: number): Promise<void> | undefined {
   const loan = state.loans.get(accountId)
   if (!loan) return undefined
-  const { clock } = state.parts
+  const { clock } = state.options
   const now = clock.elapsed()
   const isDue = loan.isStale || clock.now() >= loan.endsAtMs
   if (now - loan.askedAtMs < (isDue ? topUpPauseMs : listMs)) return undefined
   loan.askedAtMs = now
-  const asked = ask(state, accountId, nothing).catch(() => {
+  const asked = ask(state, accountId, isDue ? nothing : undefined).catch(() => {
     // The list that is there still holds: what has expired in it the engine refuses.
   })
   return isDue ? asked : undefined
 }
 
-async function loadKey({ books, shared, clock }: SpenderParts, caller: Caller, key: KeyFacts): Promise<void> {
+async function loadKey({ books, shared, clock }: SpenderOptions, caller: Caller, key: KeyFacts): Promise<void> {
   const now = clock.now()
   const windows = []
   for (const window of new Set(key.budgets.map((budget) => budget.window))) {

@@ -1,32 +1,35 @@
 import type { Call } from '../core/call.ts'
 import { concat } from '../core/concat.ts'
 import type { GatewayError } from '../core/errors.ts'
-import { removeMembers, replaceValue } from '../core/json-bytes.ts'
-import { frame, type ServerEvent } from '../core/sse.ts'
+import type { Nanos } from '../core/money.ts'
 import type { Front } from '../fronts/front.ts'
 import type { Client } from '../ports.ts'
 import type { Outlet, RelayStep } from './relay.ts'
+import type { Voice } from './voice.ts'
 
 const encoder = new TextEncoder()
-const done = encoder.encode('data: [DONE]\n\n')
+const contentTypes = { sse: 'text/event-stream; charset=utf-8', array: 'application/json; charset=utf-8' } as const
 
 export interface StreamOutletOptions {
   readonly client: Client
   readonly front: Front
   readonly call: Call
+  /** How events are told to this caller. */
+  readonly voice: Voice
   readonly headers: () => Readonly<Record<string, string>>
 }
 
 /** Sends events to a caller as they come. The status line goes out with the first of them. */
-export function streamOutlet({ client, front, call, headers }: StreamOutletOptions): Outlet {
-  const model = encoder.encode(JSON.stringify(call.model))
+export function streamOutlet({ client, front, call, voice, headers }: StreamOutletOptions): Outlet {
+  const { form = 'sse' } = call
+  const framing = form === 'array' ? arrayFraming() : events
   let isOpen = false
 
   function open(): void {
     if (isOpen) return
     isOpen = true
     client.open(200, {
-      'content-type': 'text/event-stream; charset=utf-8',
+      'content-type': contentTypes[form],
       'cache-control': 'no-cache, no-transform',
       'x-accel-buffering': 'no',
       ...headers(),
@@ -34,70 +37,97 @@ export function streamOutlet({ client, front, call, headers }: StreamOutletOptio
   }
   /** While nothing has been sent, a status can still tell, and SDKs go by it. */
   function refuse(error: GatewayError): void {
-    const failure = front.failure(error)
+    const failure = front.failure(error, call.id)
     const bytes = encoder.encode(JSON.stringify(failure.body))
     const length = { 'content-type': 'application/json', 'content-length': String(bytes.length) }
     client.open(failure.status, { ...headers(), ...length, ...failure.headers })
     client.end(bytes)
   }
-  const payload = (step: RelayStep) => edited(step, { model, hidesUsage: !call.wantsUsage })
 
   return {
     live: true,
     write(steps) {
       // Before the status goes out: an event that cannot be edited must not leave half an answer behind.
-      const bytes = concat(steps.map((step) => frame(payload(step))))
+      const bytes = framing.join(voice.steps(steps))
       open()
-      return client.write(bytes)
+      return bytes.length === 0 || client.write(bytes)
     },
-    close(usage, cost) {
-      const bytes = usage ? concat([frame(front.withCost(payload(usage), cost)), done]) : done
+    close(held, cost) {
+      const bytes = framing.end(voice.close(held, cost))
       open()
       client.end(bytes)
     },
     fail(error) {
-      if (isOpen) client.end(front.failureEvent(error))
+      if (isOpen) client.end(framing.end([front.failureEvent(error, call)]))
       else refuse(error)
     },
     cut(error) {
       open()
-      client.end(concat([front.cutEvent(call), front.failureEvent(error)]))
+      client.end(framing.end([voice.cut(), front.failureEvent(error, call)]))
     },
     destroy: () => client.destroy(),
   }
 }
 
-interface Edit {
-  /** The public model name, as JSON. */
-  readonly model: Uint8Array
-  readonly hidesUsage: boolean
+/** How the elements of a stream become its bytes. */
+interface Framing {
+  join(elements: readonly Uint8Array[]): Uint8Array
+  /** The last of them, and what comes after them. */
+  end(elements: readonly Uint8Array[]): Uint8Array
 }
 
-/** Our own edits of a vendor's event, and all of them: the model's name, usage that nobody asked for, a null error. */
-function edited({ event, piece }: RelayStep, { model, hidesUsage }: Edit): Uint8Array {
-  if (event.data[0] !== 0x7b) return event.data
-  const hidden = hidesUsage ? ['usage', 'error'] : ['error']
-  const named = piece.servedModel === undefined ? event.data : replaceValue(event.data, 'model', model)
-  return removeMembers(named, hidden)
+const events: Framing = { join: concat, end: concat }
+
+const [opening, separator, closing] = ['[', ',\r\n', ']'].map((text) => encoder.encode(text)) as [
+  Uint8Array,
+  Uint8Array,
+  Uint8Array,
+]
+
+/** One JSON array, element by element. */
+function arrayFraming(): Framing {
+  let isBegun = false
+  function join(elements: readonly Uint8Array[]): Uint8Array {
+    const parts: Uint8Array[] = []
+    for (const element of elements) {
+      if (element.length === 0) continue
+      parts.push(isBegun ? separator : opening, element)
+      isBegun = true
+    }
+    return concat(parts)
+  }
+  return {
+    join,
+    end(elements) {
+      const bytes = join(elements)
+      return isBegun ? concat([bytes, closing]) : concat([opening, closing])
+    },
+  }
 }
 
-/** What a gathered answer became. Costs in nano-units. */
+/** Makes one body of steps, for a caller who wants one. */
+export interface Collector {
+  add(step: RelayStep): void
+}
+
+/** What a gathered answer became. */
 export interface Gathered {
-  complete(cost: bigint): void
+  complete(cost: Nanos): void
   fail(error: GatewayError): void
-  cut(cost: bigint): void
+  cut(cost: Nanos): void
 }
 
 /** Gathers events for a caller who wants one body; nothing reaches him before the end. */
-export function gatherOutlet(add: (event: ServerEvent) => void, result: Gathered, destroy: () => void): Outlet {
+export function gatherOutlet(collector: Collector, result: Gathered, destroy: () => void): Outlet {
   return {
     live: false,
     write(steps) {
-      for (const { event } of steps) add(event)
+      for (const step of steps) collector.add(step)
       return true
     },
-    close(usage, cost) {
-      if (usage) add(usage.event)
+    close({ usage, last }, cost) {
+      if (usage) collector.add(usage)
+      if (last) collector.add(last)
       result.complete(cost)
     },
     fail: result.fail,

@@ -31,12 +31,20 @@ export interface Source {
   abort(): void
 }
 
+/** Events that wait for the charge, so that a caller who has seen the end can see what it cost. */
+export interface Held {
+  /** Tells the usage of a whole answer. */
+  readonly usage: RelayStep | undefined
+  /** The vendor's own end. */
+  readonly last: RelayStep | undefined
+}
+
 /** The caller's side: where events go. */
 export interface Outlet {
   /** False when the caller does not keep up; `resume` of the relay is called when he does. */
   write(steps: readonly RelayStep[]): boolean
-  /** The answer is whole: the last usage event, which waited for the cost, and the end. */
-  close(usage: RelayStep | undefined, cost: Nanos): void
+  /** The answer is whole: what waited for the cost, and the end. */
+  close(held: Held, cost: Nanos): void
   /** The answer broke off. */
   fail(error: GatewayError): void
   /** The money ran out. */
@@ -122,6 +130,8 @@ interface State extends RelayOptions {
   isClosed: boolean
   /** The usage event, which waits for the cost. */
   waiting: RelayStep | undefined
+  /** The vendor's own last event, which comes after it. */
+  last: RelayStep | undefined
   usage: VendorUsage | undefined
   isUsageFresh: boolean
   finish: string | undefined
@@ -152,6 +162,7 @@ export function relay(options: RelayOptions): Relay {
     isDelivered: false,
     isClosed: false,
     waiting: undefined,
+    last: undefined,
     usage: undefined,
     isUsageFresh: false,
     finish: undefined,
@@ -236,9 +247,8 @@ function tellSafely(state: State, ending: RelayEnding, cost: Nanos): void {
   }
 }
 
-/** The last event waits for the charge, so that a caller who has seen the end can see what it cost. */
-function tell({ outlet, waiting }: State, { outcome, error }: RelayEnding, cost: Nanos): void {
-  if (outcome === 'complete') outlet.close(waiting, cost)
+function tell({ outlet, waiting: usage, last }: State, { outcome, error }: RelayEnding, cost: Nanos): void {
+  if (outcome === 'complete') outlet.close({ usage, last }, cost)
   else if (outcome === 'cut') outlet.cut(error ?? outOfMoney(), cost)
   else if (error) outlet.fail(error)
   else outlet.destroy()
@@ -337,6 +347,7 @@ function note(state: State, step: RelayStep, ready: RelayStep[]): void {
     if (!state.usage) endAfter(state, state.isGone ? goneUsageWaitMs : usageWaitMs, 'complete')
   }
   if (state.isGone) return state.isWhole && state.usage ? endGone(state) : undefined
+  if (piece.last) state.last = step
   if (piece.last || (piece.usageOnly && !state.wantsUsage)) return
   if (state.waiting) ready.push(state.waiting)
   state.waiting = undefined

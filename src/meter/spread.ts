@@ -1,12 +1,19 @@
 import type { Json, JsonObject } from '../core/call.ts'
+import { GatewayError } from '../core/errors.ts'
 import type { ServerEvent } from '../core/sse.ts'
-import { isObject, objectsOf, usageOf } from '../core/wire.ts'
+import { finishOf, generatedText, isObject, objectsOf, usageOf } from '../core/wire.ts'
+import type { Piece, VendorReply } from '../vendors/vendor.ts'
+import type { RelayStep } from './relay.ts'
 
-const encoder = new TextEncoder()
-const done = encoder.encode('[DONE]')
+/** Every step repeats what the body says beside its choices; more is no answer that anybody could use. */
+const maxMembers = 1_000
+const maxChoices = 128
 
-function event(chunk: JsonObject): ServerEvent {
-  return { name: '', data: encoder.encode(JSON.stringify(chunk)) }
+/** No bytes of a vendor stand behind these steps: what they say is in their chunks. */
+const noEvent: ServerEvent = { name: '', data: new Uint8Array(0) }
+
+function step(chunk: JsonObject, piece: Piece): RelayStep {
+  return { event: noEvent, piece: { ...piece, chunks: [chunk] } }
 }
 
 /** The delta that says the whole message at once; in a stream every tool call has an index. */
@@ -18,20 +25,33 @@ function deltaOf(message: Json | undefined): JsonObject {
 }
 
 /**
- * An unstreamed `chat.completion` as the events of a stream, for a vendor that answers a streamed call with one body:
- * for each choice its message and then its end, at last the usage and the closing event.
+ * A whole `chat.completion` as the steps of a stream, for a vendor that answers a streamed call with one body: for each
+ * choice its message and then its end, at last what the vendor says of the whole. Throws `vendor_error` beyond its
+ * bounds.
  */
-export function spread(body: JsonObject): readonly ServerEvent[] {
-  const { choices, usage: _, ...base } = body
+export function spread(inner: JsonObject, reply: VendorReply): readonly RelayStep[] {
+  const { choices, usage: _, ...base } = inner
+  if (Object.keys(base).length > maxMembers || objectsOf(choices).length > maxChoices)
+    throw new GatewayError('vendor_error', 'The vendor sent a body that is too large for a stream.')
   const top = { ...base, object: 'chat.completion.chunk' }
-  const events: ServerEvent[] = []
-  for (const [position, choice] of objectsOf(choices).entries()) {
-    const { message, finish_reason: finish = null, usage: __, ...fields } = choice
-    const at = { index: position, ...fields }
-    events.push(event({ ...top, choices: [{ ...at, delta: deltaOf(message), finish_reason: null }] }))
-    events.push(event({ ...top, choices: [{ index: at.index, delta: {}, finish_reason: finish }] }))
+  const { usage, servedModel, serviceTier } = reply
+  const served = {
+    ...(servedModel !== undefined && { servedModel }),
+    ...(serviceTier !== undefined && { serviceTier }),
   }
-  const usage = usageOf(body)
-  if (usage) events.push(event({ ...top, choices: [], usage }))
-  return [...events, { name: '', data: done }]
+  const steps: RelayStep[] = []
+  for (const [position, choice] of objectsOf(choices).entries()) {
+    const { message, finish_reason: said = null, usage: __, ...fields } = choice
+    const at = { index: position, ...fields }
+    const text = isObject(message) ? generatedText(message) : ''
+    const finish = finishOf(choice)
+    const delta = deltaOf(message)
+    steps.push(step({ ...top, choices: [{ ...at, delta, finish_reason: null }] }, { ...served, text, content: true }))
+    const end = { ...top, choices: [{ index: at.index, delta: {}, finish_reason: said }] }
+    steps.push(step(end, { content: true, ...(finish !== undefined && { finish }) }))
+  }
+  const whole = { ...(usage && { usage, usageOnly: true }), whole: true }
+  const told = usageOf(inner)
+  const last = { ...top, choices: [], ...(told && { usage: told }) }
+  return [...steps, step(last, whole), { event: noEvent, piece: { last: true, chunks: [] } }]
 }

@@ -37,6 +37,8 @@ export function memoryBooks({ account, keys, balance }: MemoryBooksOptions): Boo
     spent: () => Promise.resolve(0n),
     openEpoch: () => Promise.resolve(++epoch),
     closeLeases: () => Promise.resolve(),
+    closeFrozen: () => Promise.resolve(),
+    beat: () => Promise.resolve(0),
     lend: () => Promise.resolve({ id: epoch, lent: balance }),
     flush(batch) {
       for (const record of batch) {

@@ -1,10 +1,10 @@
-import { GatewayError } from '../core/errors.ts'
 import { LedgerAssertion } from '../ledger/engine/assert.ts'
 import type { ClaimReply, Command, Decision, ReplyTo } from '../ledger/engine/commands.ts'
 import { decide } from '../ledger/engine/decide.ts'
 import type { AccountRecord, HoldRecord, KeyRecord, Records } from '../ledger/engine/records.ts'
 import type { Clock, Shared } from '../ports.ts'
 import { createDeadlines, type Deadlines } from './deadlines.ts'
+import { heeding, idleMs, keysOf, notChargeable, onLoan, stopped } from './engine-records.ts'
 import type { Journal } from './journal.ts'
 
 export interface MemoryOptions {
@@ -12,9 +12,14 @@ export interface MemoryOptions {
   readonly journal: Journal
   /** An account was stopped because a rule of the ledger did not hold for it. */
   readonly onAssertion: (assertion: LedgerAssertion, accountId: number) => void
+  /** Who spends here, as the books name it. */
+  readonly spender?: string
   /** The engine; another one only where a test breaks its rules on purpose. */
   readonly engine?: typeof decide
 }
+
+/** The name under which a process that serves its database alone borrows money. */
+const localSpender = 'local'
 
 /** The engine's records in this process. */
 export interface Memory extends Shared {
@@ -26,8 +31,6 @@ export interface Memory extends Shared {
   size(): { readonly accounts: number; readonly keys: number; readonly holds: number }
 }
 
-/** Records that nothing hangs on are dropped after this long and loaded again when they are needed. */
-const idleMs = 3_600_000
 const sweepEveryMs = 1_000
 /** Records looked at in one sweep, so that a sweep never stops the stream of calls. */
 const sweepLimit = 1_000
@@ -52,7 +55,8 @@ interface Store {
 }
 
 /** Shared in this process: the engine over Maps, each hold journalled before its command is answered. */
-export function openMemory({ clock, journal, onAssertion, engine = decide }: MemoryOptions): Memory {
+export function openMemory(options: MemoryOptions): Memory {
+  const { clock, journal, onAssertion, engine = decide, spender = localSpender } = options
   const store: Store = {
     accounts: new Map(),
     keys: new Map(),
@@ -62,16 +66,17 @@ export function openMemory({ clock, journal, onAssertion, engine = decide }: Mem
     deadlines: createDeadlines(),
   }
   let recovered = 0
+  let standing = 0
   let sweptMs = clock.now()
 
   function decideOrStop<C extends Command>(command: C, nowMs: number): Decision<C> {
     try {
-      return engine(recordsOf(store, command), heeding(store, command), nowMs)
+      return engine(recordsOf(store, command), heeding(command, { isBroken: isBroken(store, command) }), nowMs)
     } catch (caught) {
       if (!(caught instanceof LedgerAssertion)) throw caught
       stopAccount(store, command.accountId, nowMs)
       onAssertion(caught, command.accountId)
-      throw unavailable(caught)
+      throw notChargeable(caught)
     }
   }
   function sweepSometimes(nowMs: number): void {
@@ -100,8 +105,9 @@ export function openMemory({ clock, journal, onAssertion, engine = decide }: Mem
     const nowMs = clock.now()
     for (const hold of holds) {
       if (store.holds.has(hold.id)) continue
-      // Whoever served these calls is gone, so there is no term to wait for.
-      keepHold(store, { ...hold, recovered: true, dueMs: Math.min(hold.dueMs, nowMs) })
+      // Whoever served these calls is gone, so there is no term to wait for, and of what it set aside nothing is here.
+      const { own: _, ...left } = hold
+      keepHold(store, { ...left, recovered: true, dueMs: Math.min(hold.dueMs, nowMs) })
       recovered += 1
     }
   }
@@ -110,6 +116,12 @@ export function openMemory({ clock, journal, onAssertion, engine = decide }: Mem
     claim,
     account: (accountId) => Promise.resolve(store.accounts.get(accountId)?.record),
     key: (_, keyId) => Promise.resolve(store.keys.get(keyId)?.record),
+    spenderOf: () => spender,
+    begin(_, epoch) {
+      standing = Math.max(standing, epoch)
+      return Promise.resolve(standing)
+    },
+    reaches: () => true,
     recover,
     recovering: () => recovered,
     size: () => ({ accounts: store.accounts.size, keys: store.keys.size, holds: store.holds.size }),
@@ -127,21 +139,12 @@ function recordsOf(store: Store, command: Command): Records {
   return { ...(account && { account }), keys, ...(hold && { hold }) }
 }
 
-function keysOf(command: Command, hold: HoldRecord | undefined): readonly number[] {
-  if (command.type === 'admit') return command.keys.map(({ id }) => id)
-  if (command.type === 'load_key') return [command.key.id]
-  return hold?.facts.keyIds ?? []
+function isBroken({ accounts }: Store, { accountId }: Command): boolean {
+  return accounts.get(accountId)?.broken === true
 }
 
-/** The books do not know that an account's records here are in doubt, and must not open it again. */
-function heeding<C extends Command>(store: Store, command: C): C {
-  if (command.type !== 'credit' || !store.accounts.get(command.accountId)?.broken) return command
-  return { ...command, status: 'stopped' }
-}
-
-function stopAccount(store: Store, id: number, nowMs: number): void {
-  const record = store.accounts.get(id)?.record ?? { id, epoch: 0, status: 'stopped', purses: [] }
-  store.accounts.set(id, { record: { ...record, status: 'stopped' }, touchedMs: nowMs, broken: true })
+function stopAccount({ accounts }: Store, id: number, nowMs: number): void {
+  accounts.set(id, { record: stopped(id, accounts.get(id)?.record), touchedMs: nowMs, broken: true })
 }
 
 /**
@@ -155,12 +158,8 @@ function write(journal: Journal, command: Command, { hold, dropHold }: Decision)
     if (dropHold && 'id' in command) journal.drop(command.id)
   } catch (error) {
     const live = command.type === 'admit' || command.type === 'extend' || command.type === 'checkpoint'
-    if (live) throw unavailable(error)
+    if (live) throw notChargeable(error)
   }
-}
-
-function unavailable(cause: unknown): GatewayError {
-  return new GatewayError('billing_unavailable', 'The account cannot be charged just now. Try again later.', { cause })
 }
 
 function keep(store: Store, command: Command, { decision, nowMs }: { decision: Decision; nowMs: number }): void {
@@ -209,14 +208,6 @@ function sweep(store: Store, nowMs: number): void {
     (kept) => !kept.broken && !store.ofAccount.has(kept.record.id) && !onLoan(kept.record),
   )
   sweepMap(store.keys, nowMs, ({ record }) => record.inFlight === 0 && !store.ofKey.has(record.id))
-}
-
-/**
- * A loan is known to the books by its total alone. How much of it is used stands only here, so a record that was
- * dropped would be lent the used part again.
- */
-function onLoan(account: AccountRecord): boolean {
-  return account.purses.some((purse) => purse.held !== 0n || purse.available !== purse.lent)
 }
 
 function sweepMap<T extends { readonly id: number }>(

@@ -91,6 +91,7 @@ if mark then
   local standing = struct.unpack('>d', mark)
   if epoch <= standing then return {string.sub(mark, 9) == runId and standing or 0} end
 end
+if epoch == 0 then return {0} end
 redis.call('SET', KEYS[1], struct.pack('>d', epoch) .. runId)
 return {epoch}
 `

@@ -28,8 +28,8 @@ export interface RedisSession {
   readonly connection: RedisConnection
   /** The epoch of each cell, as it was begun or last told. */
   readonly epochs: Map<number, number>
-  /** Since when each server that does not answer has not. */
-  readonly silent: Map<string, number>
+  /** Since when each server that does not answer has not, and when its connection was last made anew. */
+  readonly silent: Map<string, { readonly sinceMs: number; readonly renewedMs: number }>
   /** The cell at which the next claim starts. */
   cursor: number
 }
@@ -169,15 +169,15 @@ function heard({ silent, options }: RedisSession, server: string): void {
 
 function missed({ silent, options, connection }: RedisSession, cell: number, error: unknown): void {
   const server = connection.nameOf(cell)
-  const nowMs = options.clock.now()
-  const sinceMs = silent.get(server)
+  const nowMs = options.clock.elapsed()
+  const known = silent.get(server)
   connection.refresh(cell)
-  if (sinceMs === undefined) {
-    silent.set(server, nowMs)
+  if (known === undefined) {
+    silent.set(server, { sinceMs: nowMs, renewedMs: nowMs })
     options.log('redis_unreachable', { server, error: String(error) })
-  } else if (nowMs - sinceMs > stuckMs) {
+  } else if (nowMs - known.renewedMs > stuckMs) {
     // Commands pile up on a connection that takes them and never answers.
-    silent.set(server, nowMs)
+    silent.set(server, { ...known, renewedMs: nowMs })
     connection.renew(cell)
   }
 }

@@ -22,18 +22,15 @@ import {
  * asked may have been done, and may be asked again.
  */
 export interface RedisShared extends Shared {
-  /** Who spends for an account here, as the books name it: its cell. */
-  spenderOf(accountId: number): string
-  /**
-   * Starts an epoch that the books have opened for a spender. Nothing changes where a later one stands, or where this
-   * one stood before the server was started anew: then commands go on answering `epoch`.
-   */
-  begin(spender: string, epoch: number): Promise<void>
+  /** Servers that have not answered for a while, by name. */
+  away(): readonly string[]
   close(): void
 }
 
 /** How long the start waits for Redis. Without it the gateway runs on, and every command says so. */
 const startMs = 2_000
+/** A server that was silent for less may only have been slow; calls wait for it meanwhile. */
+const awayMs = 300
 
 /** Opens the shared records in Redis. Resolves when it is there, or after a while without it. */
 export async function openRedis(options: RedisSharedOptions): Promise<RedisShared> {
@@ -47,6 +44,8 @@ export async function openRedis(options: RedisSharedOptions): Promise<RedisShare
     key: (accountId, keyId) => key(session, accountId, keyId),
     spenderOf: (accountId) => spenderOfCell(cellOf(accountId)),
     begin: (spender, epoch) => begin(session, spender, epoch),
+    reaches: (accountId) => isHeard(session, connection.nameOf(cellOf(accountId))),
+    away: () => [...session.silent.keys()].filter((server) => !isHeard(session, server)),
     close: () => connection.close(),
   }
 }
@@ -79,14 +78,21 @@ async function breakAccount(session: RedisSession, accountId: number): Promise<v
   await execute(session, cell, { call: { script: 'stop', keys, args: [2] }, epoch: session.epochs.get(cell) })
 }
 
-async function begin(session: RedisSession, spender: string, epoch: number): Promise<void> {
+function isHeard({ silent, options }: RedisSession, server: string): boolean {
+  const known = silent.get(server)
+  return known === undefined || options.clock.elapsed() - known.sinceMs < awayMs
+}
+
+async function begin(session: RedisSession, spender: string, epoch: number): Promise<number> {
   const cell = cellOfSpender(spender)
   if (cell === undefined) throw new RangeError(`${spender} does not spend in Redis`)
   const keys = [cellKeys.mark(cell)]
   const answer = await ask(session, cell, ({ client, runId }) =>
     runScript(client, { script: 'begin', keys, args: [runId, epoch] }),
   )
-  session.epochs.set(cell, Number(answer[0]))
+  const standing = Number(answer[0])
+  session.epochs.set(cell, standing)
+  return standing
 }
 
 async function recordOf(

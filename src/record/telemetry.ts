@@ -10,6 +10,8 @@ export interface Gauges {
   /** Records that are not in the books yet. */
   readonly batcherWaiting: number
   readonly booksFailing: boolean
+  /** Servers of the shared records that do not answer; absent where nothing is shared. */
+  readonly redisAway?: number
   /** Of the last comparison; absent before the first. */
   readonly reconciliation?: ReconciliationFigures | undefined
 }
@@ -55,6 +57,9 @@ export function openTelemetry(): Telemetry {
         gauge('tollgate_holds_live', 'Calls that hold money.', gauges.holdsLive),
         gauge('tollgate_batcher_waiting', 'Records that are not in the books yet.', gauges.batcherWaiting),
         gauge('tollgate_books_failing', '1 while the books refuse records.', gauges.booksFailing ? 1 : 0),
+        ...(gauges.redisAway === undefined
+          ? []
+          : [gauge('tollgate_redis_away', 'Redis servers that do not answer.', gauges.redisAway)]),
         ...(gauges.reconciliation ? reconciled(gauges.reconciliation) : []),
       ].join('')
     },

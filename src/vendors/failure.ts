@@ -112,7 +112,7 @@ function readComplaint(body: Json | undefined): Complaint {
   return {
     message: scrub(message),
     code: scalarText(inner['code'] ?? outer['code'], maxCodeLength),
-    type: scalarText(inner['type'], maxCodeLength),
+    type: scalarText(inner['type'] ?? inner['error_type'] ?? inner['__type'], maxCodeLength),
     param: scalarText(inner['param'], maxParamLength),
     status: statusIn(inner['status_code'], inner['status'], inner['code'], outer['status']),
   }
@@ -247,6 +247,11 @@ export function failureOf(head: VendorHead, body: Uint8Array, own: readonly Trou
   const retryAfterMs = trouble === 'busy' || trouble === 'down' ? retryAfter(head) : undefined
   const error = errorOf({ status: head.status, complaint, trouble, retryAfterMs })
   return { error, fault: faults[trouble], ...(retryAfterMs === undefined ? {} : { retryAfterMs }) }
+}
+
+/** The error for an answer of a vendor that cannot be an answer; `what` it sent is named without quoting it. */
+export function broken(what: string): GatewayError {
+  return new GatewayError('vendor_error', `The vendor sent ${what}.`)
 }
 
 /** Judges an error that came inside an answer whose status was good. */

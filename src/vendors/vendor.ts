@@ -2,7 +2,7 @@ import type { Call, Dialect, JsonObject, Target } from '../core/call.ts'
 import type { GatewayError } from '../core/errors.ts'
 import type { Nanos } from '../core/money.ts'
 import type { Counts } from '../core/price.ts'
-import type { ServerEvent } from '../core/sse.ts'
+import type { EventParser, ServerEvent } from '../core/sse.ts'
 import type { VendorHead, VendorRequest } from '../ports.ts'
 
 /** What a vendor says was used, in our normal form: disjoint whole counts, clamped, with what was odd about them. */
@@ -35,6 +35,14 @@ export interface Piece {
   readonly servedModel?: string
   /** The service tier that the vendor says it served with: it decides the price. */
   readonly serviceTier?: string
+  /** The event's payload written anew, where its vendor has a bad habit that callers' clients break on. */
+  readonly repaired?: Uint8Array
+  /**
+   * What the event says in the inner language: `chat.completion.chunk` objects. Only of a reader that translates; a
+   * vendor whose wire is the inner language may leave it out, and the event itself is the chunk. Usage in them is not
+   * needed: what the caller is told is made of `usage` above.
+   */
+  readonly chunks?: readonly JsonObject[]
 }
 
 /** What an unstreamed answer says. */
@@ -45,6 +53,10 @@ export interface VendorReply {
   readonly servedModel?: string
   readonly serviceTier?: string
   readonly error?: GatewayError
+  /** The answer written anew, where its vendor has a bad habit that callers' clients break on. */
+  readonly repaired?: JsonObject
+  /** The answer as a `chat.completion`; only where it was asked to translate and the vendor's wire is another. */
+  readonly inner?: JsonObject
 }
 
 /** How to reach a vendor: from configuration only, never from a caller. */
@@ -53,6 +65,23 @@ export interface VendorAccess {
   readonly baseUrl: string
   readonly apiKey: string
   readonly connectMs: number
+}
+
+/** For whom an answer is read. */
+export interface ReaderOptions {
+  readonly call: Call
+  /**
+   * The caller does not speak what the vendor answers in: pieces carry `chunks`, replies `inner`. Otherwise they leave
+   * them out, because the bytes go by as they are.
+   */
+  readonly translates: boolean
+}
+
+/** How a vendor counts the tokens of a prompt, where it has a way. */
+export interface VendorCounting {
+  request(call: Call, target: Target, access: VendorAccess): VendorRequest
+  /** Undefined where the answer has no count. */
+  tokens(body: JsonObject): number | undefined
 }
 
 /** One vendor's wire, as pure functions: no I/O, no clock. One file per vendor. */
@@ -64,11 +93,18 @@ export interface Vendor {
   readonly free?: true
   /** Some models of some vendors answer only in stream mode; then an unstreamed call is gathered from a stream. */
   streamOnly?(call: Call, target: Target): boolean
-  /** `stream` is what the vendor is asked for, which may differ from what the caller wants. */
+  /**
+   * `stream` is what the vendor is asked for, which may differ from what the caller wants. Where `speaks` has the
+   * call's dialect it edits `call.raw`, else it translates `call.inner`. Throws GatewayError `invalid_value` that names
+   * the parameter for what the vendor cannot do: another target may, and else the caller is told.
+   */
   request(call: Call, target: Target, access: VendorAccess, stream: boolean): VendorRequest
   /** A fresh reader per stream: it keeps what it has seen. */
-  reader(): (event: ServerEvent) => Piece
-  reply(body: JsonObject): VendorReply
+  reader(options: ReaderOptions): (event: ServerEvent) => Piece
+  reply(body: JsonObject, options: ReaderOptions): VendorReply
+  /** Reads streams of this content type (lower case); undefined: they are server-sent events, or no stream. */
+  parser?(contentType: string): EventParser | undefined
+  readonly counting?: VendorCounting
   /** Whose fault a refusal is, and what the caller is told. `body` may be anything, HTML and nothing included. */
   failure(head: VendorHead, body: Uint8Array): VendorFailure
 }

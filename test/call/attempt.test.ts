@@ -9,7 +9,7 @@ import type { Platform, Receiver, Send } from '../../src/ports.ts'
 const limits = { connectMs: 1_000, firstByteMs: 1_000, idleMs: 1_000, totalMs: 1_000 }
 const targets = ['one', 'two'].map((vendor) => ({ vendor, model: 'vendor-model' }))
 const raw = new TextEncoder().encode('{"model":"m","messages":[{"role":"user","content":"hi"}]}')
-const call = chat.read(raw, { id: 'id', startedAtMs: 0, header: () => undefined })
+const call = chat.read(raw, { id: 'id', startedAtMs: 0, path: '/', header: () => undefined, query: () => undefined })
 
 /** What the attempts need of a platform: two vendors behind a `send` that the test plays. */
 function platformWith(send: Send): Platform {

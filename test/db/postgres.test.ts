@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBooks } from '../../src/db/books.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { migrations } from '../../src/db/migrations.ts'
-import { openPostgres, soleGateway } from '../../src/platform/postgres.ts'
+import { openPostgres } from '../../src/platform/postgres.ts'
 import { dbContract, newPayer, sendInAnyOrder, spend } from './contract.ts'
 import { grantsContract, grantsMigration } from './grants-contract.ts'
 import { refundsContract } from './refunds-contract.ts'
@@ -90,28 +90,6 @@ describe.skipIf(!postgresPrograms)('PostgreSQL', () => {
     const call = spend(owner, 40n)
     expect(await books.flush([call])).toEqual([{ id: call.id, total: 40n }])
     expect(await books.balance(owner.accountId)).toMatchObject({ posted: 60n })
-    await database.close()
-  })
-
-  test('a database has one sole gateway at a time', async () => {
-    const url = await server.create()
-    const sole = await soleGateway(url, () => {})
-    await expect(soleGateway(url, () => {})).rejects.toThrow('Another gateway is running on this database')
-    await sole.release()
-    const next = await soleGateway(url, () => {})
-    await next.release()
-  })
-
-  test('a sole gateway hears that its connection broke', async () => {
-    const url = await server.create()
-    const lost = Promise.withResolvers<string>()
-    const sole = await soleGateway(url, () => lost.resolve('lost'))
-    const database = openPostgres(url)
-    await database.query(
-      "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()",
-    )
-    expect(await lost.promise).toBe('lost')
-    await sole.release()
     await database.close()
   })
 

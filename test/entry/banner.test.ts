@@ -13,10 +13,15 @@ const shown = (env: Record<string, string>) =>
   })
 
 describe('the start', () => {
-  test('says that REDIS_URL is not used', () => {
-    expect(shown({ REDIS_URL: 'redis://127.0.0.1:6379' })).toBe(
-      'Tollgate serves http://localhost:1\n\nREDIS_URL is set and not used: shared state is in this process, and one gateway serves one database.\n\nVendors that are set up: sandbox\n\n',
+  test('says where holds are kept with REDIS_URL', () => {
+    const env = { REDIS_URL: 'redis://127.0.0.1:6379', DATABASE_URL: 'postgres://127.0.0.1/books' }
+    expect(shown(env)).toBe(
+      'Tollgate serves http://localhost:1\n\nHolds and limits are in Redis: any number of gateways may serve this database with it.\n\nVendors that are set up: sandbox\n\n',
     )
+  })
+
+  test('is refused with REDIS_URL and without DATABASE_URL', () => {
+    expect(() => shown({ REDIS_URL: 'redis://127.0.0.1:6379' })).toThrow('REDIS_URL: needs a DATABASE_URL')
   })
 
   test('says nothing of Redis without it', () => {

@@ -2,12 +2,20 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Call, JsonObject } from '../../src/core/call.ts'
 import { GatewayError } from '../../src/core/errors.ts'
-import { chat, promptText } from '../../src/fronts/chat.ts'
-import { entrances } from '../../src/fronts/index.ts'
+import { readPrompt } from '../../src/core/prompt.ts'
+import { chat } from '../../src/fronts/chat.ts'
+import type { PassingStep } from '../../src/fronts/front.ts'
+import { frontFor, fronts } from '../../src/fronts/index.ts'
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
-const parts = { id: 'call-1', startedAtMs: 1_700_000_000_999, header: () => undefined }
+const parts = {
+  id: 'call-1',
+  startedAtMs: 1_700_000_000_999,
+  path: '/v1/chat/completions',
+  header: () => undefined,
+  query: () => undefined,
+}
 const hello = [{ role: 'user', content: 'Hi' }]
 
 function read(body: unknown): Call {
@@ -34,8 +42,8 @@ function fault(run: () => unknown): readonly unknown[] {
 describe('a chat request', () => {
   test('is read with its bytes kept', () => {
     const text = '{ "model": "m", "messages": [{"role":"user","content":"Hi"}], "seed": 12345678901234567890 }'
-    const { raw, body, ...rest } = read(text)
-    expect({ ...rest, text: decoder.decode(raw), names: Object.keys(body) }).toEqual({
+    const { raw, body, inner, ...rest } = read(text)
+    expect({ ...rest, isInner: inner === body, text: decoder.decode(raw), names: Object.keys(body) }).toEqual({
       id: 'call-1',
       dialect: 'chat',
       operation: 'chat',
@@ -44,6 +52,7 @@ describe('a chat request', () => {
       wantsUsage: false,
       choices: 1,
       startedAtMs: 1_700_000_000_999,
+      isInner: true,
       text,
       names: ['model', 'messages', 'seed'],
     })
@@ -101,7 +110,7 @@ describe('a chat request', () => {
   test('may have lone surrogates, special tokens, NUL and text that looks like a stream', () => {
     const text =
       '{"model":"m","messages":[{"role":"user","content":"\\ud800 \\u0000 <|endoftext|> data: [DONE]\\n\\n"}]}'
-    expect(promptText(read(text)).texts).toContain('\ud800 \0 <|endoftext|> data: [DONE]\n\n')
+    expect(readPrompt(read(text).inner).texts).toContain('\ud800 \0 <|endoftext|> data: [DONE]\n\n')
   })
 
   test('may have numbers that no double holds where nobody reads them', () => {
@@ -321,33 +330,123 @@ describe('an error', () => {
   })
 
   test('in mid-stream is one event', () => {
-    expect(decoder.decode(chat.failureEvent(new GatewayError('vendor_error', 'a\nb')))).toBe(
+    expect(decoder.decode(chat.failureEvent(new GatewayError('vendor_error', 'a\nb'), withFields({})))).toBe(
       'data: {"error":{"message":"a\\nb","type":"server_error","param":null,"code":"vendor_error"}}\n\n',
     )
   })
 })
 
-test('a cut ends every choice for its length', () => {
-  expect(decoder.decode(chat.cutEvent(withFields({ n: 2 })))).toBe(
-    'data: {"id":"chatcmpl-call-1","object":"chat.completion.chunk","created":1700000000,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"length"},{"index":1,"delta":{},"finish_reason":"length"}]}\n\n',
-  )
-})
+const cut =
+  'data: {"id":"chatcmpl-call-1","object":"chat.completion.chunk","created":1700000000,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"length"},{"index":1,"delta":{},"finish_reason":"length"}]}\n\n'
 
-describe('the cost', () => {
-  const withCost = (payload: string, cost: bigint): string =>
-    decoder.decode(chat.withCost(encoder.encode(payload), cost))
+describe("a vendor's bytes", () => {
+  const withUsage = withFields({ stream: true, stream_options: { include_usage: true } })
+  const passed = (call: Call, payload: string, { cost, ...piece }: PassingStep['piece'] & { cost?: bigint } = {}) =>
+    decoder.decode(chat.passing(call).event({ event: { name: '', data: encoder.encode(payload) }, piece }, cost))
 
-  test('goes into the usage, exactly', () => {
-    expect(withCost('{"choices":[],"usage":{"prompt_tokens":1} }', 12_345n)).toBe(
-      '{"choices":[],"usage":{"prompt_tokens":1,"cost":0.000012345} }',
+  test('go by under the name that was asked for, without a null error', () => {
+    expect(passed(withUsage, '{"model":"v", "x":1.0,"error":null,"usage":null}', { servedModel: 'v' })).toBe(
+      'data: {"model":"m", "x":1.0,"usage":null}\n\n',
     )
   })
 
-  test("takes the place of a vendor's", () => {
-    expect(withCost('{"usage":{"cost":9,"prompt_tokens":1}}', 0n)).toBe('{"usage":{"cost":0,"prompt_tokens":1}}')
+  test('go by without usage where nobody asked for it', () => {
+    expect(passed(withFields({ stream: true }), '{"choices":[],"usage":{"total_tokens":1}}')).toBe(
+      'data: {"choices":[]}\n\n',
+    )
+  })
+
+  test('that are no object go by as they are', () => {
+    expect(passed(withUsage, '[1,"usage"]')).toBe('data: [1,"usage"]\n\n')
+  })
+
+  test.each([
+    [
+      '{"choices":[],"usage":{"prompt_tokens":1} }',
+      12_345n,
+      '{"choices":[],"usage":{"prompt_tokens":1,"cost":0.000012345} }',
+    ],
+    ['{"usage":{"cost":9,"prompt_tokens":1}}', 0n, '{"usage":{"cost":0,"prompt_tokens":1}}'],
+  ])('%s at %s is told with what it cost', (payload, cost, expected) => {
+    expect(passed(withUsage, payload, { usage: {}, cost })).toBe(`data: ${expected}\n\n`)
+  })
+
+  test('end with [DONE], whatever the vendor wrote around it', () => {
+    expect([passed(withUsage, ' [DONE] ', { last: true }), decoder.decode(chat.passing(withUsage).end)]).toEqual([
+      'data: [DONE]\n\n',
+      'data: [DONE]\n\n',
+    ])
+  })
+
+  test('end every choice for its length at a cut', () => {
+    expect(decoder.decode(chat.passing(withFields({ n: 2 })).cut())).toBe(cut)
+  })
+
+  test.each([
+    [true, '{"model":"m","a":1.0}'],
+    [false, '{"model":"v","a":1.0}'],
+  ])('of a whole answer that names its model (%s) have the name that was asked for', (named, expected) => {
+    const bytes = encoder.encode('{"model":"v","a":1.0}')
+    expect(decoder.decode(chat.passing(withFields({})).body(bytes, named))).toBe(expected)
+  })
+
+  test('are gathered under the name that was asked for', () => {
+    const gatherer = chat.passing(withFields({})).gatherer()
+    const chunk = { id: 'c', model: 'v', choices: [{ index: 0, delta: { content: 'Hi' } }] }
+    gatherer.add({ name: '', data: encoder.encode(JSON.stringify(chunk)) })
+    expect(gatherer.body('length')).toEqual({
+      id: 'c',
+      object: 'chat.completion',
+      model: 'm',
+      choices: [{ index: 0, message: { role: 'assistant', content: 'Hi' }, finish_reason: 'length' }],
+    })
   })
 })
 
-test('callers find the front where OpenAI has it', () => {
-  expect(entrances).toEqual([{ path: '/v1/chat/completions', front: chat }])
+describe('chunks of another wire', () => {
+  const told = (fields: JsonObject, usage?: JsonObject): string => {
+    const writer = chat.writer(withFields(fields))
+    const choices = [{ index: 0, delta: { content: 'Hi' }, finish_reason: null }]
+    const chunk = { id: 'c', object: 'chat.completion.chunk', created: 7, model: 'v', choices, usage: { y: 1 } }
+    const bytes = [writer.write(chunk), writer.write({ choices: [], usage: { x: 1 } }), writer.close(usage)]
+    return bytes.map((part) => decoder.decode(part)).join('')
+  }
+  const hi =
+    'data: {"id":"c","object":"chat.completion.chunk","created":7,"model":"m","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}\n\n'
+  const usage =
+    'data: {"id":"c","object":"chat.completion.chunk","created":7,"model":"m","choices":[],"usage":{"x":1,"cost":0.5}}\n\n'
+
+  test.each([
+    [
+      'who asked for usage is told it with the cost',
+      { stream: true, stream_options: { include_usage: true } },
+      hi + usage,
+    ],
+    ['who did not is not', { stream: true }, hi],
+  ])('%s', (_, fields, expected) => {
+    expect(told(fields, { total_tokens: 3, cost: 0.5 })).toBe(`${expected}data: [DONE]\n\n`)
+  })
+
+  test('without usage end with [DONE]', () => {
+    expect(told({ stream: true, stream_options: { include_usage: true } })).toBe(`${hi}data: [DONE]\n\n`)
+  })
+
+  test('end every choice for its length at a cut', () => {
+    expect(decoder.decode(chat.writer(withFields({ n: 2 })).cut())).toBe(cut)
+  })
+})
+
+describe('the fronts', () => {
+  test('are found where OpenAI has chat', () => {
+    expect(fronts.find(({ dialect }) => dialect === 'chat')?.paths).toEqual(['/v1/chat/completions'])
+  })
+
+  test('answer no two the same path, and each under a prefix of its own', () => {
+    const paths = fronts.flatMap(({ paths: own }) => own)
+    expect([new Set(paths).size, paths.filter((path) => !path.startsWith('/v1'))]).toEqual([paths.length, []])
+  })
+
+  test('for a path that nobody has is chat', () => {
+    expect(frontFor('/nowhere').dialect).toBe('chat')
+  })
 })

@@ -69,7 +69,7 @@ test('a call whose charging fails is answered, and its hold is left to the reape
   const id = crypto.uuidv7(Date.now())
   const [answer] = await Promise.all([
     response.then((whole) => whole.text()),
-    exchange(gateway, { front: chat, client, id }),
+    exchange(gateway, { front: chat, client, id, path: '/', query: () => undefined }),
   ])
   expect(answer.endsWith('data: [DONE]\n\n')).toBe(true)
   expect([events, gateway.ledger.live.size]).toEqual([['charge_failed'], 0])

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { openBatcher } from '../../src/ledger/batcher.ts'
 import { memoryBooks } from '../../src/platform/memory-books.ts'
+import { homesOf } from '../support/homes.ts'
 import { openMemory } from '../../src/platform/memory.ts'
 import { noJournal } from '../../src/platform/no-journal.ts'
 import type { Books } from '../../src/ports.ts'
@@ -26,7 +27,7 @@ function setUp() {
   }
   const shared = openMemory({ clock, journal: noJournal, onAssertion: () => {} })
   const events: string[] = []
-  const batcher = openBatcher({ books, shared, clock, log: (event) => events.push(event) })
+  const batcher = openBatcher({ books, homes: homesOf(shared), clock, log: (event) => events.push(event) })
   return { clock, batcher, stored, batches, weather, events }
 }
 

@@ -4,6 +4,7 @@ import { decide } from '../../src/ledger/engine/decide.ts'
 import type { HoldRecord } from '../../src/ledger/engine/records.ts'
 import type { Ledger } from '../../src/ledger/hold.ts'
 import { sweep } from '../../src/ledger/reaper.ts'
+import { homesOf } from '../support/homes.ts'
 import { openMemory } from '../../src/platform/memory.ts'
 import { noJournal } from '../../src/platform/no-journal.ts'
 import type { Books, Platform } from '../../src/ports.ts'
@@ -44,12 +45,12 @@ test('a hold that cannot be ended does not keep the reaper from those after it',
   const log: unknown[] = []
   const platform = {
     clock,
-    shared,
     books: {} as Books,
     log: (event: string, fields?: object) => log.push({ event, ...fields }),
   } as unknown as Platform
-  const batcher = openBatcher(platform)
-  await sweep({ platform, batcher, live: new Set() } as unknown as Ledger)
+  const homes = homesOf(shared)
+  const batcher = openBatcher({ ...platform, homes })
+  await sweep({ platform, homes, batcher, live: new Set() } as unknown as Ledger)
   expect(['first', 'second', 'third'].map((id) => batcher.pending(id)?.kind)).toEqual([undefined, 'reap', 'reap'])
   expect(log[0]).toEqual({ event: 'sweep_failed', id: 'first', error: 'Error: a record that nobody can read' })
 })

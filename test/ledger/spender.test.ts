@@ -27,7 +27,7 @@ async function setUp(first: readonly Purse[]) {
     },
   }
   const shared = openMemory({ clock, journal: noJournal, onAssertion: () => {} })
-  const spender = await openSpender({ books, shared, clock }, 'local')
+  const spender = openSpender({ books, shared, clock, borrowsAll: true })
   const listed = () => spender.purses(1)?.map(({ id }) => id)
   return { clock, asked, spender, listed, shared }
 }

@@ -16,6 +16,7 @@ DIR holds one folder per vendor, each with a manifest.json and the bodies that i
   --kind a,b     only entries of these kinds
   --cuts N       cut each stream in two at no more than N places; "all" cuts at every byte
                  (default: at every byte of a stream of up to 2,000 bytes, at 200 places of a longer one)
+  --crossed      ask for each answer in the dialects that its vendor does not speak
   --help         this text
 
 Exit code: 0 if nothing failed, 1 if something did, 2 if the arguments or a manifest cannot be used.`
@@ -35,6 +36,7 @@ function read(args: readonly string[]): Omit<ReplayOptions, 'progress'> | 'help'
     ...(values.vendor !== undefined && { vendors: listOf('--vendor', values.vendor) }),
     ...(values.kind !== undefined && { kinds: listOf('--kind', values.kind) }),
     ...(values.cuts !== undefined && { cuts: cutsIn(values.cuts) }),
+    ...(values.crossed && { crossed: true }),
   }
 }
 
@@ -44,7 +46,7 @@ function parse(args: readonly string[]) {
     return parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { vendor: text, kind: text, cuts: text, help: { type: 'boolean' } },
+      options: { vendor: text, kind: text, cuts: text, crossed: { type: 'boolean' }, help: { type: 'boolean' } },
     })
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error })

@@ -26,7 +26,7 @@ export async function replayEntry(bench: Bench, recording: Recording): Promise<r
   try {
     const { entry } = recording
     if (entry.status < 200 || entry.status >= 300) await replayRefusal(run)
-    else if (entry.features.includes('error_in_stream')) await replayBroken(run)
+    else if (entry.features.includes('error_in_stream')) await replayError(run)
     else if (entry.streaming) await replayStream(run)
     else await replayWhole(run)
     await run.settle()
@@ -184,7 +184,8 @@ function checkSpread({ status, bytes }: CallerAnswer, { entry, model }: Recordin
   ]
 }
 
-const nothingDue = {
+/** Of a call that gave its caller nothing. */
+export const nothingDue = {
   source: 'fixed',
   tokens: { input: 0, cached_input: 0, cache_write_5m: 0, output: 0, reasoning: 0, audio_input: 0, audio_output: 0 },
 }
@@ -213,6 +214,22 @@ function refusalIn({ status, bytes, headers }: CallerAnswer): Refusal {
   return { status, text: decoder.decode(bytes), retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined }
 }
 
+/** An error in a stream breaks it off, unless the answer had ended before. */
+async function replayError(run: Run): Promise<void> {
+  const { entry, response, model } = run.recording
+  const original = readStream(response)
+  const errorAt = original.events.findIndex(({ error }) => error !== undefined && error !== null)
+  const finish = lastFinish({ ...original, events: original.events.slice(0, Math.max(0, errorAt)) })
+  if (finish === undefined) return replayBroken(run)
+  const due = dueFor(model, entry.metering ?? undefined, { usage: entry.usage, finish })
+  const whole = await run.ask({ label: 'in one piece' })
+  await run.made({ label: 'in one piece', due, reading: original }, whole)
+  const reading = readStream(whole.bytes)
+  run.note('in one piece', checkExpected(entry.expect ?? {}, reading))
+  if (!reading.isDone || reading.error) run.note('in one piece', ['the answer does not end as it did before the error'])
+  await replayCut(run, { whole, due, original })
+}
+
 /**
  * A stream that breaks off with an error: before any content the call has failed, after it the caller is told and pays
  * for what he got. A caller who does not stream gets nothing of it, and pays nothing.
@@ -239,7 +256,7 @@ async function replayBroken(run: Run): Promise<void> {
 }
 
 /** The vendor's own count for what it did, where it told one. */
-function brokenDue({ entry, model }: Recording): Due {
+export function brokenDue({ entry, model }: Recording): Due {
   const { metering, usage } = entry
   if (!metering) return { outcome: 'incomplete', source: 'counted', tokens: undefined, model }
   return { outcome: 'incomplete', source: 'vendor_partial', tokens: tokensOf(metering, usage), model }
@@ -247,7 +264,7 @@ function brokenDue({ entry, model }: Recording): Due {
 
 /** An error in a stream may name a status; one that does not is the vendor's failure. */
 function statusInside({ error }: Reading): number {
-  const code = Number(error?.['code'] ?? error?.['status'])
+  const code = Number(error?.['status_code'] ?? error?.['code'] ?? error?.['status'])
   return code >= 400 && code <= 599 ? statusFor(code, JSON.stringify({ error })) : 502
 }
 

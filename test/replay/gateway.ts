@@ -34,8 +34,8 @@ export interface CallerAnswer {
 }
 
 export interface ReplayGateway {
-  /** Sends a chat request over a socket and reads the answer to its end. */
-  ask(body: Uint8Array): Promise<CallerAnswer>
+  /** Sends a request over a socket, for a chat completion where no path is given, and reads the answer to its end. */
+  ask(body: Uint8Array, path?: string): Promise<CallerAnswer>
   get(path: string): Promise<JsonObject>
   /** Waits until every call is in the books. Says what should not be: money or holds that are still held. */
   settled(): Promise<readonly string[]>
@@ -89,7 +89,7 @@ export async function startReplayGateway({
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
 
   return {
-    ask: (body) => exchange({ agent, port, key, method: 'POST', path: '/v1/chat/completions', body }),
+    ask: (body, path = '/v1/chat/completions') => exchange({ agent, port, key, method: 'POST', path, body }),
     async get(path) {
       const answer = await exchange({ agent, port, key, method: 'GET', path })
       const text = new TextDecoder().decode(answer.bytes)

@@ -43,12 +43,12 @@ export function readBody(bytes: Uint8Array): Reading {
   return { ...readEvents([objectIn(decode(bytes))], 'message'), isDone: true }
 }
 
-function decode(bytes: Uint8Array): string {
+export function decode(bytes: Uint8Array): string {
   return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
 }
 
 /** The data of each event, by the rules of the HTML standard; an event that the end cuts off counts too. */
-function payloadsOf(bytes: Uint8Array): string[] {
+export function payloadsOf(bytes: Uint8Array): string[] {
   const payloads: string[] = []
   let data: string[] = []
   for (const line of [...decode(bytes).split(/\r\n|\n|\r/), '']) {
@@ -60,21 +60,21 @@ function payloadsOf(bytes: Uint8Array): string[] {
   return payloads
 }
 
-function objectIn(text: string): JsonObject {
+export function objectIn(text: string): JsonObject {
   const value = JSON.parse(text) as Json
   if (!isObject(value)) throw new Error(`not a JSON object: ${text.slice(0, 100)}`)
   return value
 }
 
-function isObject(value: Json | undefined): value is JsonObject {
+export function isObject(value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function list(value: Json | undefined): readonly JsonObject[] {
+export function list(value: Json | undefined): readonly JsonObject[] {
   return Array.isArray(value) ? (value as readonly Json[]).filter(isObject) : []
 }
 
-function text(value: Json | undefined): string {
+export function text(value: Json | undefined): string {
   return typeof value === 'string' ? value : ''
 }
 
@@ -143,7 +143,7 @@ function addCall(calls: Map<number, OpenCall>, piece: JsonObject, position: numb
   call.arguments += text(named['arguments'])
 }
 
-function parsed(argumentsText: string): Json {
+export function parsed(argumentsText: string): Json {
   try {
     return JSON.parse(argumentsText) as Json
   } catch {

@@ -17,7 +17,8 @@ export interface RecordedAnswer {
 
 export interface ReceivedRequest {
   readonly path: string
-  readonly authorization: string | undefined
+  /** What came as the key, in whichever header vendors take it. */
+  readonly key: string | undefined
   readonly body: JsonObject
 }
 
@@ -53,7 +54,7 @@ export async function startRecordedVendor(): Promise<RecordedVendor> {
     const { url = '', headers } = request
     requests.push({
       path: url,
-      authorization: headers.authorization,
+      key: keyIn(headers),
       body: JSON.parse(bytes.toString('utf8')) as JsonObject,
     })
     await send(response, answer)
@@ -78,6 +79,13 @@ export async function startRecordedVendor(): Promise<RecordedVendor> {
       await new Promise((resolve) => server.close(resolve))
     },
   }
+}
+
+const keyHeaders = ['x-api-key', 'api-key', 'x-goog-api-key'] as const
+
+function keyIn(headers: IncomingMessage['headers']): string | undefined {
+  const [own] = keyHeaders.map((name) => headers[name]).filter((value) => typeof value === 'string')
+  return own ?? headers.authorization?.replace(/^Bearer /, '')
 }
 
 async function bodyOf(request: IncomingMessage): Promise<Buffer> {

@@ -2,13 +2,18 @@ import type { Tokenizer } from '../../src/ports.ts'
 import { openTokenizer } from '../../src/platform/tokenizer.ts'
 import { addresses } from '../../src/vendors/addresses.ts'
 import { vendors as adapters } from '../../src/vendors/index.ts'
+import type { Vendor } from '../../src/vendors/vendor.ts'
 import type { CutLimit } from './cuts.ts'
+import { crossings, replayCrossed } from './crossed.ts'
 import { replayEntry } from './entry.ts'
 import { startReplayGateway } from './gateway.ts'
-import { ManifestError, readEntry, readFolders, readRecording, type Folder } from './manifest.ts'
+import { type Entry, ManifestError, readEntry, readFolders, readRecording, type Folder } from './manifest.ts'
 import { startRecordedVendor } from './recorded-vendor.ts'
 import type { Failure, VendorReport } from './report.ts'
+import { replayNative } from './native.ts'
 import type { Bench, Recording } from './run.ts'
+import type { Form } from './tongue.ts'
+import { tongues } from './tongues.ts'
 
 export interface ReplayOptions {
   readonly dir: string
@@ -17,11 +22,11 @@ export interface ReplayOptions {
   /** Kinds of entries to replay; all that are supported where absent, and the rest is reported as skipped. */
   readonly kinds?: readonly string[]
   readonly cuts?: CutLimit
+  /** Every answer is asked for in the dialects that its vendor does not speak, in place of its own. */
+  readonly crossed?: boolean
   progress(line: string): void
 }
 
-/** The one kind that the reader and the caller here speak. */
-const supportedKind = 'chat'
 /** A line of progress every so many entries. */
 const progressEvery = 20
 /** For a recording whose model is not known. */
@@ -56,7 +61,7 @@ async function replayFolder(folder: Folder, options: FolderOptions): Promise<Ven
   const skipped = new Map<string, number>()
   const recordings: Recording[] = []
   for (const entry of folder.entries) {
-    const reason = whyNot(folder.vendor, entry.kind)
+    const reason = whyNot(folder.vendor, entry.kind, options.crossed === true)
     if (reason === undefined) recordings.push(load(folder, entry))
     else skipped.set(reason, (skipped.get(reason) ?? 0) + 1)
   }
@@ -65,11 +70,27 @@ async function replayFolder(folder: Folder, options: FolderOptions): Promise<Ven
 }
 
 /** Why entries of this kind are not replayed; undefined where they are. */
-function whyNot(vendor: string, kind: string): string | undefined {
+function whyNot(vendor: string, kind: string, isCrossed: boolean): string | undefined {
   const adapter = adapters.get(vendor)
   if (!adapter || addresses[vendor]?.local) return 'no adapter has the name of this folder'
-  if (kind !== supportedKind) return `kind ${kind} is not replayed`
-  return adapter.speaks.includes(supportedKind) ? undefined : `this adapter does not speak ${supportedKind}`
+  if (isCrossed) return wireOf(adapter) === kind ? undefined : `kind ${kind} is not what other dialects are told in`
+  const tongue = tongues.get(kind)
+  if (!tongue) return `kind ${kind} is not replayed`
+  return adapter.speaks.includes(tongue.dialect) ? undefined : `this adapter does not speak ${tongue.dialect}`
+}
+
+/** Wires of adapters that speak no dialect of callers. */
+const otherWires: Readonly<Record<string, string>> = {
+  bedrock: 'converse',
+  cohere: 'chat',
+  dashscope: 'native-generation',
+  ollama: 'ollama-chat',
+}
+
+/** The kind of recordings that a vendor answers with to callers of other dialects. */
+function wireOf({ id, speaks }: Vendor): string | undefined {
+  const spoken = [...tongues.values()].find(({ dialect }) => speaks.includes(dialect))
+  return spoken?.kind ?? otherWires[id]
 }
 
 function load(folder: Folder, listed: Folder['entries'][number]): Recording {
@@ -78,29 +99,32 @@ function load(folder: Folder, listed: Folder['entries'][number]): Recording {
   const request =
     typeof file === 'string'
       ? readRecording(folder, file)
-      : minimalRequest(entry.model ?? unknownModel, entry.streaming)
+      : minimalRequest(entry.kind, { model: entry.model ?? unknownModel, stream: entry.streaming })
   return {
     entry,
     request,
     response: readRecording(folder, entry.response_file),
-    ...requestFacts(folder, entry.id, request),
+    ...requestFacts(folder, entry, request),
   }
 }
 
-function minimalRequest(model: string, stream: boolean): Uint8Array {
+function minimalRequest(kind: string, { model, stream }: Form): Uint8Array {
   const messages = [{ role: 'user', content: 'Say something.' }]
-  return new TextEncoder().encode(JSON.stringify({ model, messages, ...(stream && { stream }) }))
+  const tongue = kind === 'chat' ? undefined : tongues.get(kind)
+  const plain = { model, messages, ...(stream && { stream }) }
+  return new TextEncoder().encode(JSON.stringify(tongue?.request({ model, stream }) ?? plain))
 }
 
-function requestFacts({ path }: Folder, id: string, request: Uint8Array): Pick<Recording, 'model' | 'asked'> {
+/** Some dialects name the model in the address, and not in the body. */
+function requestFacts({ path }: Folder, entry: Entry, request: Uint8Array): Pick<Recording, 'model' | 'asked'> {
   try {
     const asked = JSON.parse(new TextDecoder().decode(request)) as Recording['asked']
-    const { model } = asked
+    const { model = entry.model } = asked
     if (typeof model === 'string') return { asked, model }
   } catch {
     // Said below, together with a request that names no model.
   }
-  throw new ManifestError(`${path}: the request of entry ${id} is no JSON object with a model.`)
+  throw new ManifestError(`${path}: the request of entry ${entry.id} is no JSON object with a model.`)
 }
 
 async function replayAll(
@@ -114,11 +138,12 @@ async function replayAll(
   const failures: Failure[] = []
   try {
     const gateway = await startReplayGateway({ adapter: vendor, vendorUrl: recordedVendor.url, models, tokenizer })
-    const bench: Bench = { gateway, vendor: recordedVendor, ...(cuts !== undefined && { cuts }) }
+    const speaks = adapters.get(vendor)?.speaks ?? []
+    const bench: Bench = { gateway, vendor: recordedVendor, speaks, ...(cuts !== undefined && { cuts }) }
     try {
       for (const [at, recording] of recordings.entries()) {
         if (at % progressEvery === 0) progress(`${vendor}: ${at} of ${recordings.length}`)
-        const differences = await replayEntry(bench, recording)
+        const differences = options.crossed ? await crossAll(bench, recording) : await replayOne(bench, recording)
         if (differences.length > 0) failures.push({ id: recording.entry.id, differences })
       }
     } finally {
@@ -129,4 +154,16 @@ async function replayAll(
   }
   progress(`${vendor}: ${recordings.length} of ${recordings.length}`)
   return failures
+}
+
+function replayOne(bench: Bench, recording: Recording): Promise<readonly string[]> {
+  const { kind } = recording.entry
+  const tongue = kind === 'chat' ? undefined : tongues.get(kind)
+  return tongue ? replayNative(bench, recording, tongue) : replayEntry(bench, recording)
+}
+
+async function crossAll(bench: Bench, recording: Recording): Promise<readonly string[]> {
+  const differences: string[] = []
+  for (const tongue of crossings(bench.speaks)) differences.push(...(await replayCrossed(bench, recording, tongue)))
+  return differences
 }

@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { JsonObject } from '../../src/core/call.ts'
+import type { Dialect, JsonObject } from '../../src/core/call.ts'
 import type { Receipt } from '../../src/ports.ts'
 import { checkCounted, checkReceipt, checkSent, tokensIn, type Due } from './checks.ts'
 import type { CutLimit } from './cuts.ts'
 import { rememberedCalls, type CallerAnswer, type ReplayGateway } from './gateway.ts'
 import type { Entry } from './manifest.ts'
 import type { Reading } from './reader.ts'
-import type { RecordedVendor } from './recorded-vendor.ts'
+import type { ReceivedRequest, RecordedVendor } from './recorded-vendor.ts'
 
 export interface Recording {
   readonly entry: Entry
@@ -22,7 +22,11 @@ export interface Bench {
   readonly gateway: ReplayGateway
   readonly vendor: RecordedVendor
   readonly cuts?: CutLimit
+  /** What the vendor speaks. */
+  readonly speaks: readonly Dialect[]
 }
+
+const contentTypes = { json: 'application/json', sse: 'text/event-stream' } as const
 
 /** An entry with so many differences is given up. */
 const enough = 5
@@ -35,6 +39,10 @@ export interface Asking {
   readonly body?: JsonObject
   readonly pieces?: readonly Uint8Array[]
   readonly isSlow?: boolean
+  /** Where the gateway is asked; for a chat completion where absent. */
+  readonly path?: string
+  /** What is wrong with what reached the vendor; where absent it must be the caller's own request. */
+  readonly sent?: (requests: readonly ReceivedRequest[]) => readonly string[]
   /** The gateway itself may refuse it, so that the vendor never hears of it. */
   readonly mayBeRefused?: boolean
 }
@@ -75,17 +83,17 @@ export class Run {
   }
 
   /** Sends a call to the gateway whose vendor repeats the recording, and checks what reached the vendor. */
-  async ask({ label, body, pieces, isSlow = false, mayBeRefused = false }: Asking): Promise<Answer> {
+  async ask({ label, body, pieces, isSlow = false, path, sent: check, mayBeRefused = false }: Asking): Promise<Answer> {
     const { gateway, vendor } = this.bench
     const { entry, request, response, asked, model } = this.recording
     this.#balance ??= await gateway.balance()
-    const type = entry.response_format === 'sse' ? 'text/event-stream' : 'application/json'
+    const type = contentTypes[entry.response_format]
     const headers = { 'content-type': type, ...entry.response_headers }
     vendor.play({ status: entry.status, headers, pieces: pieces ?? [response], isSlow })
-    const answer = await gateway.ask(body ? encoder.encode(JSON.stringify(body)) : request)
+    const answer = await gateway.ask(body ? encoder.encode(JSON.stringify(body)) : request, path)
     const sent = vendor.received()
     const reached = sent.length > 0
-    if (reached || !mayBeRefused) this.note(label, checkSent(sent, body ?? asked, model))
+    if (reached || !mayBeRefused) this.note(label, check ? check(sent) : checkSent(sent, body ?? asked, model))
     return { ...answer, reached }
   }
 

@@ -1,25 +1,31 @@
-import { execFile, spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { root } from '../source.ts'
 import { nodeProgram } from '../support/process.ts'
+import { type Runtime, startRuntime } from './runtime.ts'
 
 const bundleMs = 120_000
-const startMs = 30_000
 
 /** The worker as it would be deployed, in the runtime that would run it, on this machine. */
 export interface Edge {
   /** What the bundler put together. */
   readonly modules: readonly string[]
-  /** A gateway with its key and OpenAI's. */
-  readonly url: string
-  /** The same without any binding. */
-  readonly bareUrl: string
+  /** The address of one of the gateways below. */
+  url(gateway: Gateway): string
+  /** Kills the runtime as it stands, and starts it anew on what it had stored. */
+  restart(): Promise<void>
   stop(): Promise<void>
 }
+
+/**
+ * `memory` has its key and OpenAI's, and no objects; `bare` no binding at all. `durable` keeps its holds in objects on
+ * the disk, for a term of 5 s. `one` and `other` are two isolates with the same objects, and 0.003 to spend.
+ */
+const gateways = ['memory', 'bare', 'durable', 'one', 'other'] as const
+type Gateway = (typeof gateways)[number]
 
 export interface EdgeOptions {
   readonly masterKey: string
@@ -28,37 +34,28 @@ export interface EdgeOptions {
 }
 
 /** Bundles the worker as `wrangler deploy` does and serves it with workerd. Needs no network. */
-export async function startEdge({ masterKey, outside }: EdgeOptions): Promise<Edge> {
+export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const folder = mkdtempSync(join(tmpdir(), 'tollgate-edge-'))
   await bundle(folder)
   const modules = readdirSync(folder)
     .filter((name) => /\.(?:js|wasm|yaml)$/.test(name))
     .toSorted((a, b) => Number(b === 'worker.js') - Number(a === 'worker.js'))
-  writeFileSync(join(folder, 'edge.capnp'), capnp({ modules, masterKey, outside }))
-  const workerd = spawn(runtime(), ['serve', 'edge.capnp', '--control-fd=3'], {
-    cwd: folder,
-    stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
-  })
-  process.once('exit', () => workerd.kill('SIGKILL'))
-  const ended = new Promise((resolve) => workerd.once('exit', resolve))
-  const ports = await portsOf(workerd.stdio[3] as Readable)
+  mkdirSync(join(folder, 'objects'))
+  const config = capnp(options, modulesIn(folder, modules))
+  const start = () => startRuntime(folder, config, gateways.length)
+  let runtime: Runtime = await start()
   return {
     modules,
-    url: `http://127.0.0.1:${ports.get('full')}`,
-    bareUrl: `http://127.0.0.1:${ports.get('bare')}`,
+    url: (gateway) => runtime.url(gateway),
+    async restart() {
+      await runtime.kill()
+      runtime = await start()
+    },
     async stop() {
-      workerd.kill('SIGKILL')
-      await ended
+      await runtime.kill()
       rmSync(folder, { recursive: true, force: true })
     },
   }
-}
-
-/** The runtime itself: the program in `.bin` is a wrapper, which hands on no pipe. */
-function runtime(): string {
-  const folder = join(root, 'node_modules/@cloudflare')
-  const name = readdirSync(folder).find((one) => one.startsWith('workerd-')) ?? 'workerd'
-  return join(folder, name, 'bin/workerd')
 }
 
 async function bundle(folder: string): Promise<void> {
@@ -79,54 +76,60 @@ async function bundle(folder: string): Promise<void> {
   })
 }
 
-/** The runtime says on which ports it listens, one line for each socket. */
-function portsOf(control: Readable): Promise<ReadonlyMap<string, number>> {
-  const ports = new Map<string, number>()
-  const { promise, resolve, reject } = Promise.withResolvers<ReadonlyMap<string, number>>()
-  const timer = setTimeout(() => reject(new Error('workerd did not listen')), startMs)
-  let pending = ''
-  control.setEncoding('utf8')
-  control.on('data', (more: string) => {
-    const lines = (pending + more).split('\n')
-    pending = lines.pop() ?? ''
-    for (const line of lines) {
-      const { event, socket, port } = JSON.parse(line) as { event: string; socket?: string; port?: number }
-      if (event === 'listen' && socket !== undefined && port !== undefined) ports.set(socket, port)
-    }
-    if (ports.size === 2) resolve(ports)
-  })
-  control.once('end', () => reject(new Error('workerd ended before it listened')))
-  return promise.finally(() => clearTimeout(timer))
+/** Lists the modules of the bundle, with the configuration of the gateway as it is or with some of its text changed. */
+type Modules = (changes?: Readonly<Record<string, string>>) => string
+
+function modulesIn(folder: string, names: readonly string[]): Modules {
+  const kinds: Readonly<Record<string, string>> = { js: 'esModule', wasm: 'wasm', yaml: 'text' }
+  return (changes = {}) =>
+    names
+      .map((name) => {
+        const inside = name === 'worker.js' ? name : `./${name}`
+        const file = name.endsWith('.yaml') ? changed(folder, name, changes) : name
+        return `(name = "${inside}", ${kinds[name.split('.').at(-1) ?? '']} = embed "${file}")`
+      })
+      .join(', ')
 }
 
-/** workerd's configuration: the same modules twice, once with bindings. */
-function capnp({ modules, masterKey, outside }: EdgeOptions & { readonly modules: readonly string[] }): string {
-  const kinds: Readonly<Record<string, string>> = { js: 'esModule', wasm: 'wasm', yaml: 'text' }
-  const list = modules
-    .map((name) => {
-      const inside = name === 'worker.js' ? name : `./${name}`
-      return `(name = "${inside}", ${kinds[name.split('.').at(-1) ?? '']} = embed "${name}")`
-    })
-    .join(', ')
-  const worker = (bindings: string) => `(
-    modules = [${list}],
-    compatibilityDate = "2026-10-01",
-    compatibilityFlags = ["enable_request_signal"],
-    bindings = [${bindings}],
-    globalOutbound = "outside"
-  )`
-  const bindings = `(name = "TOLLGATE_MASTER_KEY", text = "${masterKey}"), (name = "OPENAI_API_KEY", text = "vendor-secret")`
+function changed(folder: string, name: string, changes: Readonly<Record<string, string>>): string {
+  let text = readFileSync(join(folder, name), 'utf8')
+  for (const [before, after] of Object.entries(changes)) {
+    if (!text.includes(before)) throw new Error(`The configuration has no "${before}"`)
+    text = text.replace(before, after)
+  }
+  const file = `${Object.values(changes).join('-').replace(/\W+/g, '-')}-${name}`
+  writeFileSync(join(folder, file), text)
+  return file
+}
+
+/** workerd's configuration: the same modules, each time with other bindings. */
+function capnp({ masterKey, outside }: EdgeOptions, modules: Modules): string {
+  const worker = (name: Gateway, list: string, rest: string) => `(name = "${name}", worker = (
+      modules = [${list}],
+      compatibilityDate = "2026-10-01",
+      compatibilityFlags = ["enable_request_signal"],
+      globalOutbound = "outside", ${rest}
+    ))`
+  const keys = `(name = "TOLLGATE_MASTER_KEY", text = "${masterKey}"), (name = "OPENAI_API_KEY", text = "vendor-secret")`
+  const objects = (key: string) =>
+    `durableObjectNamespaces = [(className = "LedgerCell", uniqueKey = "${key}", enableSql = true)]`
+  const ledger = (target: string) => `bindings = [${keys}, (name = "LEDGER", durableObjectNamespace = ${target})]`
+  const short = modules({ 'term_seconds: 30': 'term_seconds: 5', 'checkpoint_seconds: 2': 'checkpoint_seconds: 1' })
+  const poor = modules({ 'starting_balance: 10': 'starting_balance: 0.003' })
   return `
 using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
-    (name = "full", worker = ${worker(bindings)}),
-    (name = "bare", worker = ${worker('')}),
+    ${worker('memory', modules(), `bindings = [${keys}]`)},
+    ${worker('bare', modules(), 'bindings = []')},
+    ${worker('durable', short, `${objects('ledger')}, durableObjectStorage = (localDisk = "objects"), ${ledger('"LedgerCell"')}`)},
+    ${worker('one', poor, `${objects('poor')}, durableObjectStorage = (localDisk = "objects"), ${ledger('"LedgerCell"')}`)},
+    ${worker('other', poor, ledger('(className = "LedgerCell", serviceName = "one")'))},
+    (name = "objects", disk = (path = "objects", writable = true)),
     (name = "outside", external = (address = "${outside}", http = ()))
   ],
   sockets = [
-    (name = "full", address = "127.0.0.1:0", http = (), service = "full"),
-    (name = "bare", address = "127.0.0.1:0", http = (), service = "bare")
+    ${gateways.map((name) => `(name = "${name}", address = "127.0.0.1:0", http = (), service = "${name}")`).join(',\n    ')}
   ]
 );
 `

@@ -22,7 +22,7 @@ afterAll(() => Promise.all([vendor.close(), edge.stop()]))
 
 function chat(body: Record<string, unknown>): Promise<Response> {
   const messages = [{ role: 'user', content: 'Hello over there' }]
-  return fetch(`${edge.url}/v1/chat/completions`, {
+  return fetch(`${edge.url('memory')}/v1/chat/completions`, {
     method: 'POST',
     headers,
     body: JSON.stringify({ messages, ...body }),
@@ -30,7 +30,7 @@ function chat(body: Record<string, unknown>): Promise<Response> {
 }
 
 async function get(path: string): Promise<Record<string, unknown>> {
-  const answer = await fetch(edge.url + path, { headers })
+  const answer = await fetch(edge.url('memory') + path, { headers })
   return (await answer.json()) as Record<string, unknown>
 }
 
@@ -68,17 +68,19 @@ test('the bundle is one program, the tokenizer and the configuration', () => {
 })
 
 test('the process answers', async () => {
-  const answer = await fetch(`${edge.url}/healthz`)
+  const answer = await fetch(`${edge.url('memory')}/healthz`)
   expect([answer.status, await answer.json()]).toEqual([200, { status: 'ok' }])
 })
 
 test('a call without the key is refused', async () => {
-  const answer = await fetch(`${edge.url}/v1/models`, { headers: { authorization: 'Bearer another-key-of-somebody' } })
+  const answer = await fetch(`${edge.url('memory')}/v1/models`, {
+    headers: { authorization: 'Bearer another-key-of-somebody' },
+  })
   expect([answer.status, await answer.json()]).toMatchObject([401, { error: { code: 'invalid_api_key' } }])
 })
 
 test('a gateway without a key says what to set', async () => {
-  const answer = await fetch(`${edge.bareUrl}/v1/models`)
+  const answer = await fetch(`${edge.url('bare')}/v1/models`)
   expect([answer.status, await answer.json()]).toEqual([
     503,
     {
@@ -118,7 +120,7 @@ describe('a call of the sandbox', () => {
 
   test('that is streamed is answered and recorded', async () => {
     const { heard, over } = streamCall({
-      url: edge.url,
+      url: edge.url('memory'),
       key,
       body: { model: 'sandbox/echo', messages: [{ role: 'user', content: 'Hello over there' }] },
     })
@@ -136,7 +138,7 @@ describe('a call of the sandbox', () => {
     const abort = new AbortController()
     const messages = [{ role: 'user', content: 'one two three four five six seven eight nine ten' }]
     const { heard, over } = streamCall({
-      url: edge.url,
+      url: edge.url('memory'),
       key,
       body: { model: 'sandbox/slow', messages },
       signal: abort.signal,
@@ -193,7 +195,7 @@ describe('a call of a vendor', () => {
     })
     const abort = new AbortController()
     const body = { model: 'gpt-4.1-mini', messages: [{ role: 'user', content: 'Hello' }] }
-    const { heard, over } = streamCall({ url: edge.url, key, body, signal: abort.signal })
+    const { heard, over } = streamCall({ url: edge.url('memory'), key, body, signal: abort.signal })
     await until('some words', () => (heard.text.length > 20 ? true : undefined))
     abort.abort()
     await over

@@ -3,7 +3,8 @@ import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { mutants } from './mutants.ts'
-import { profiles, type Result, simulate } from './run.ts'
+import { profiles } from './profiles.ts'
+import { type Result, simulate } from './run.ts'
 
 const help = `npm run sim -- [--seeds N] [--first S] [--profile NAME] [--mutants]
 

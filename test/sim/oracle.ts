@@ -22,7 +22,8 @@ export interface Findings {
 export interface OracleParts {
   readonly books: ModelBooks
   readonly truths: ReadonlyMap<string, Truth>
-  readonly prices: PriceSet
+  /** The price sets that a call may be charged by, the likeliest first. */
+  pricesOf(truth: Truth): readonly PriceSet[]
   /** Tokens that a killed process may leave unbilled: what it delivers between two checkpoints. */
   unbilledBound(truth: Truth): number
   /** Nano-units by which an account may be overdrawn, because vendors counted more than they were held for. */
@@ -30,9 +31,7 @@ export interface OracleParts {
 }
 
 /** Compares the books with what was seen from outside. It knows the outcome table, and nothing of how it is kept. */
-export function judge({ books, truths, prices, unbilledBound, overflow }: OracleParts): Findings {
-  const plain = rateFor(prices, { promptTokens: 0, startedAtMs: 0 })
-  const price = (input: number, output: number) => charge({ input, output }, plain)
+export function judge({ books, truths, pricesOf, unbilledBound, overflow }: OracleParts): Findings {
   const findings: Findings = {
     calls: truths.size,
     served: [...truths.values()].filter((truth) => truth.sawEnd).length,
@@ -44,10 +43,26 @@ export function judge({ books, truths, prices, unbilledBound, overflow }: Oracle
     doubleCharges: 0,
     wrong: books.violations(overflow),
   }
-  for (const truth of truths.values())
-    judgeCall({ truth, rows: books.rows.get(truth.id) ?? [], price, bound: unbilledBound(truth) }, findings)
+  for (const truth of truths.values()) {
+    const rows = books.rows.get(truth.id) ?? []
+    const price = priceOf(truth, { rows, allowed: pricesOf(truth) }, findings)
+    judgeCall({ truth, rows, price, bound: unbilledBound(truth) }, findings)
+  }
   for (const id of books.rows.keys()) if (!truths.has(id)) findings.wrong.push(`${id} was charged and never called`)
   return findings
+}
+
+/** How a call is priced: by the set on its record, which must be one that was in force when it came. */
+function priceOf(
+  { id }: Truth,
+  { rows, allowed }: { rows: readonly ModelRow[]; allowed: readonly PriceSet[] },
+  findings: Findings,
+): Case['price'] {
+  const pinned = rows[0]?.record.prices ?? allowed[0]
+  if (!pinned || !allowed.some((set) => set.id === pinned.id)) findings.wrong.push(`${id} is charged by foreign prices`)
+  if (!pinned) return () => 0n
+  const plain = rateFor(pinned, { promptTokens: 0, startedAtMs: 0 })
+  return (input, output) => charge({ input, output }, plain)
 }
 
 interface Case {

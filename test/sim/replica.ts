@@ -7,15 +7,18 @@ import { startJobs } from '../../src/jobs.ts'
 import { openBatcher } from '../../src/ledger/batcher.ts'
 import { openCheckpoints, tickMs } from '../../src/ledger/checkpoints.ts'
 import type { HoldRecord } from '../../src/ledger/engine/records.ts'
+import { beatMs, openHeartbeat } from '../../src/ledger/heartbeat.ts'
 import type { Ledger } from '../../src/ledger/hold.ts'
 import { sweep } from '../../src/ledger/reaper.ts'
 import { recover } from '../../src/ledger/recover.ts'
 import { decide } from '../../src/ledger/engine/decide.ts'
-import { openSpender } from '../../src/ledger/spender.ts'
+import { openLedgerHomes } from '../../src/ledger/open-homes.ts'
+import { openSpare } from '../../src/ledger/spare.ts'
 import type { Journal } from '../../src/platform/journal.ts'
-import { openMemory } from '../../src/platform/memory.ts'
+import { type Memory, openMemory } from '../../src/platform/memory.ts'
 import { openTelemetry } from '../../src/record/telemetry.ts'
-import type { Books, Crypto, Platform, Send, Settings, Tokenizer } from '../../src/ports.ts'
+import type { Books, Crypto, Platform, Send, Settings, Shared, Tokenizer } from '../../src/ports.ts'
+import { type Link, type SimRedis, simShared } from './redis.ts'
 import { type Truth, tokenizer } from './traffic.ts'
 import type { Owner, World } from './world.ts'
 
@@ -45,6 +48,8 @@ export interface Hooks {
   readonly tokenizer?: Tokenizer
   readonly policies?: Partial<Policies>
   readonly skipsRecovery?: true
+  /** Of replicas that share a Redis. */
+  readonly shared?: (shared: Shared) => Shared
 }
 
 export interface ReplicaParts {
@@ -57,6 +62,8 @@ export interface ReplicaParts {
   catalog(): Catalog
   readonly settings: Settings
   readonly skew: { skewMs: number }
+  /** What this replica shares with others; absent where one process serves the books. */
+  readonly redis?: { readonly server: SimRedis; readonly link: Link }
   readonly onLog: (event: string, fields?: Readonly<Record<string, unknown>>) => void
 }
 
@@ -94,12 +101,12 @@ export async function startReplica(parts: ReplicaParts): Promise<Replica> {
     journal: hooks.journal?.(onDisk) ?? onDisk,
     onAssertion: (assertion) => onLog('assertion', { rule: assertion.message }),
     engine: hooks.engine?.(decide) ?? decide,
+    ...(parts.redis && { spender: `replica:${settings.replica}` }),
   })
   await recover({ books, shared, holds: left, log: onLog, clock })
   const platform: Platform = {
     clock,
     log: onLog,
-    shared,
     books,
     send: parts.send(owner),
     tokenizer: hooks.tokenizer ?? tokenizer,
@@ -108,11 +115,14 @@ export async function startReplica(parts: ReplicaParts): Promise<Replica> {
     catalog: parts.catalog,
     later: () => {},
   }
+  const common = parts.redis && (hooks.shared ?? same)(simShared(world, owner, parts.redis))
+  const live: Ledger['live'] = new Set()
+  const homes = await openLedgerHomes({ books, clock, log: onLog, own: shared, live, ...(common && { common }) })
   const ledger: Ledger = {
     platform,
-    spender: await openSpender(platform, 'local'),
-    batcher: openBatcher(platform),
-    live: new Set(),
+    homes,
+    batcher: openBatcher({ ...platform, homes }),
+    live,
   }
   const gateway: Gateway = {
     platform,
@@ -125,13 +135,14 @@ export async function startReplica(parts: ReplicaParts): Promise<Replica> {
   startJobs(clock, onLog, [
     { name: 'checkpoints', everyMs: tickMs, run: openCheckpoints(ledger) },
     { name: 'reaper', everyMs: 1_000, run: () => sweep(ledger) },
+    ...(common ? replicaJobs(ledger, shared) : []),
   ])
   return {
     owner,
     gateway,
     async serve(client, truth) {
       try {
-        await exchange(gateway, { front: chat, client, id: truth.id })
+        await exchange(gateway, { front: chat, client, id: truth.id, path: '/', query: () => undefined })
       } catch (error) {
         if (!owner.isAlive) return
         const { status, code } = error as { status?: number; code?: string }
@@ -144,6 +155,18 @@ export async function startReplica(parts: ReplicaParts): Promise<Replica> {
       owner.isAlive = false
     },
   }
+}
+
+const same = (shared: Shared): Shared => shared
+
+/** As the entry has them. */
+function replicaJobs(ledger: Ledger, own: Memory) {
+  const { books } = ledger.platform
+  return [
+    { name: 'heartbeat', everyMs: beatMs, isDueAtStart: true, run: openHeartbeat(ledger) },
+    { name: 'frozen leases', everyMs: beatMs, run: () => books.closeFrozen() },
+    { name: 'own leases', everyMs: 1_000, run: openSpare(ledger, () => own.size().holds) },
+  ]
 }
 
 /** The books over a network: a request may be late, refused, or done without an answer; a dead process hears nothing. */
@@ -167,6 +190,8 @@ function distant({ world, books, weather }: ReplicaParts, owner: Owner): Books {
     spent: (keyId, window, sinceMs) => call(() => books.spent(keyId, window, sinceMs)),
     openEpoch: (spender) => call(() => books.openEpoch(spender)),
     closeLeases: (spender) => call(() => books.closeLeases(spender)),
+    closeFrozen: () => call(() => books.closeFrozen()),
+    beat: (beat) => call(() => books.beat(beat)),
     lend: (request) => call(() => books.lend(request)),
     flush: (records) => call(() => books.flush(records)),
     balance: (accountId) => call(() => books.balance(accountId)),

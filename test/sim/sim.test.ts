@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { mutants } from './mutants.ts'
-import { profiles, simulate } from './run.ts'
+import { profiles } from './profiles.ts'
+import { simulate } from './run.ts'
 
 const seeds = [1, 2, 3, 4, 5, 6]
 

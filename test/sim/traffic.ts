@@ -36,6 +36,8 @@ export interface Truth {
   /** The process that served it was killed or paused meanwhile. */
   disturbed: boolean
   killedAtMs: number | undefined
+  /** The process that it was sent to. */
+  readonly servedBy: Owner
   refusal: string | undefined
   /** A vendor is at work for the call. */
   atVendor: boolean

@@ -8,7 +8,7 @@ import { vendors } from '../../src/vendors/index.ts'
 import { openaiCompatible } from '../../src/vendors/openai.ts'
 import type { Piece, Vendor, VendorFailure } from '../../src/vendors/vendor.ts'
 import { recordedBytes, recordedChats, recordedJson, type Recorded } from '../fixtures/recorded.ts'
-import { event, ownStream, piecesOf } from './streams.ts'
+import { event, ownStream, passing, piecesOf } from './streams.ts'
 
 const plain = openaiCompatible({ id: 'plain' })
 const access = { baseUrl: 'https://vendor.test/v1', apiKey: 'secret', connectMs: 5000 }
@@ -24,7 +24,17 @@ function vendorNamed(id: string): Vendor {
 function callOf(text: string): Call {
   const body = JSON.parse(text) as JsonObject
   const rest = { stream: false, wantsUsage: false, choices: 1, startedAtMs: 0 }
-  return { id: 'x', dialect: 'chat', operation: 'chat', model: 'public', body, raw: encoder.encode(text), ...rest }
+  const inner = body
+  return {
+    id: 'x',
+    dialect: 'chat',
+    operation: 'chat',
+    model: 'public',
+    body,
+    inner,
+    raw: encoder.encode(text),
+    ...rest,
+  }
 }
 
 function sent(text: string, stream: boolean, vendor: Vendor = plain): string {
@@ -210,7 +220,7 @@ describe('a stream', () => {
   })
 
   test('has content from the first generated text on, not from its role', () => {
-    const read = plain.reader()
+    const read = plain.reader(passing)
     const deltas = [{ role: 'assistant', content: '' }, { content: 'a' }, {}]
     const pieces = deltas.map((delta) => read(event({ choices: [{ index: 0, delta, finish_reason: null }] })))
     expect(pieces).toEqual([{}, { text: 'a', content: true }, {}])
@@ -234,20 +244,22 @@ describe('a stream', () => {
       'ab',
     ],
   ])('%s is content and text', (_, delta, text) => {
-    expect(plain.reader()(event({ choices: [{ index: 0, delta }] }))).toEqual({ text, content: true })
+    expect(plain.reader(passing)(event({ choices: [{ index: 0, delta }] }))).toMatchObject({ text, content: true })
   })
 
   test('may carry its usage in an extension', () => {
-    const piece = plain.reader()(event({ choices: [], x_groq: { usage: { prompt_tokens: 1, completion_tokens: 2 } } }))
+    const piece = plain.reader(passing)(
+      event({ choices: [], x_groq: { usage: { prompt_tokens: 1, completion_tokens: 2 } } }),
+    )
     expect(piece).toEqual({ usage: { counts: { input: 1, output: 2 }, anomalies: [] }, usageOnly: true })
   })
 
   test('of which a null error is no error', () => {
-    expect(plain.reader()(event({ error: null, choices: [] }))).toEqual({})
+    expect(plain.reader(passing)(event({ error: null, choices: [] }))).toEqual({})
   })
 
   test('ends with [DONE], white space or not', () => {
-    expect([plain.reader()(event('[DONE]')), plain.reader()(event(' [DONE] '))]).toEqual([
+    expect([plain.reader(passing)(event('[DONE]')), plain.reader(passing)(event(' [DONE] '))]).toEqual([
       { whole: true, last: true },
       { whole: true, last: true },
     ])
@@ -275,7 +287,7 @@ describe('a stream', () => {
     ],
     ['a limit of the vendor', event({ error: { message: 'slow down', code: 'rate_limit_exceeded' } }), 'vendor_busy'],
   ])('%s is an error', (_, bad, code) => {
-    expect(plain.reader()(bad).error?.code).toBe(code)
+    expect(plain.reader(passing)(bad).error?.code).toBe(code)
   })
 
   test('that breaks with an error keeps what was said before it', () => {
@@ -290,7 +302,7 @@ describe('a stream', () => {
 
   test('whose end the vendor calls a failure of its own is an error', () => {
     const ended = event({ choices: [{ index: 0, delta: {}, finish_reason: 'insufficient_system_resource' }] })
-    expect(vendorNamed('deepseek').reader()(ended).error?.code).toBe('vendor_error')
+    expect(vendorNamed('deepseek').reader(passing)(ended).error?.code).toBe('vendor_error')
   })
 })
 
@@ -302,7 +314,7 @@ describe('an unstreamed answer', () => {
       choices: [{ index: 0, message, finish_reason: 'stop' }],
       usage: { prompt_tokens: 2, completion_tokens: 1 },
     }
-    expect(plain.reply(body)).toEqual({
+    expect(plain.reply(body, passing)).toEqual({
       text: 'Hihm ',
       finish: 'stop',
       servedModel: 'm-9',
@@ -313,11 +325,14 @@ describe('an unstreamed answer', () => {
   test('names the service tier that served, and so does a chunk of a stream', () => {
     const choices = [{ index: 0, message: { content: 'Hi' }, delta: { content: 'Hi' }, finish_reason: null }]
     const body = { choices, service_tier: 'flex' }
-    expect([plain.reply(body).serviceTier, plain.reader()(event(body)).serviceTier]).toEqual(['flex', 'flex'])
+    expect([plain.reply(body, passing).serviceTier, plain.reader(passing)(event(body)).serviceTier]).toEqual([
+      'flex',
+      'flex',
+    ])
   })
 
   test.each([null, '', 7])('names no service tier with %j', (service_tier) => {
-    expect('serviceTier' in plain.reader()(event({ choices: [], service_tier }))).toBe(false)
+    expect('serviceTier' in plain.reader(passing)(event({ choices: [], service_tier }))).toBe(false)
   })
 
   test.each([
@@ -332,7 +347,7 @@ describe('an unstreamed answer', () => {
     { choices: [null] },
     { choices: [{}] },
   ])('that is %j is an error of the vendor', (body) => {
-    expect(plain.reply(body as JsonObject).error?.code).toBe('vendor_error')
+    expect(plain.reply(body as JsonObject, passing).error?.code).toBe('vendor_error')
   })
 })
 
@@ -562,14 +577,14 @@ describe('any bytes of a vendor', () => {
   test('are read from a stream without throwing', () => {
     fc.assert(
       fc.property(fc.array(bytes), fc.constantFrom('', 'error', 'x'), (payloads, name) => {
-        const read = vendorNamed('deepseek').reader()
+        const read = vendorNamed('deepseek').reader(passing)
         for (const data of payloads) read({ name, data })
       }),
     )
   })
 
   test('are read as a body without throwing', () => {
-    fc.assert(fc.property(json, (body) => void vendorNamed('deepseek').reply(body as JsonObject)))
+    fc.assert(fc.property(json, (body) => void vendorNamed('deepseek').reply(body as JsonObject, passing)))
   })
 
   test('are judged as a failure without throwing', () => {
@@ -591,7 +606,7 @@ const good = recorded.filter(({ status }) => status === 200)
 function readRecorded(entry: Recorded): { usage: Piece['usage']; text: string; finish: string | undefined } {
   const vendor = vendorNamed(entry.vendor)
   if (entry.response_format !== 'sse') {
-    const { usage, text, finish } = vendor.reply(recordedJson(entry))
+    const { usage, text, finish } = vendor.reply(recordedJson(entry), passing)
     return { usage, text, finish }
   }
   const pieces = piecesOf(vendor, recordedBytes(entry))

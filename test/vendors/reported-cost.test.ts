@@ -5,7 +5,7 @@ import type { JsonObject } from '../../src/core/call.ts'
 import { openaiCompatible } from '../../src/vendors/openai.ts'
 import { reportedCost } from '../../src/vendors/reported-cost.ts'
 import { root } from '../source.ts'
-import { event, piecesOf } from './streams.ts'
+import { event, piecesOf, passing } from './streams.ts'
 
 describe('a reported cost', () => {
   test.each([
@@ -36,7 +36,7 @@ describe('a reported cost', () => {
   })
 
   test('stays known when a later usage of the stream says nothing of it', () => {
-    const read = openaiCompatible({ id: 'any' }).reader()
+    const read = openaiCompatible({ id: 'any' }).reader(passing)
     read(event({ choices: [], usage: { prompt_tokens: 1, completion_tokens: 1, cost: 0.5 } }))
     const last = read(event({ choices: [], usage: { prompt_tokens: 1, completion_tokens: 2 } }))
     expect(last.usage?.reportedCost).toBe(500_000_000n)
@@ -67,7 +67,7 @@ function costs(vendor: string): readonly (readonly [string, bigint | undefined, 
       const bytes = new Uint8Array(readFileSync(join(folder, vendor, file)))
       const usage = streaming
         ? piecesOf(adapter, bytes).findLast((piece) => piece.usage)?.usage
-        : adapter.reply(JSON.parse(new TextDecoder().decode(bytes)) as JsonObject).usage
+        : adapter.reply(JSON.parse(new TextDecoder().decode(bytes)) as JsonObject, passing).usage
       return [[file, usage?.reportedCost, BigInt(Math.ceil(Number((dollars * 1e9).toFixed(1))))] as const]
     },
   )

@@ -5,6 +5,7 @@ import type { Receiver, Sending, VendorHead } from '../../src/ports.ts'
 import { sandbox, sandboxSend } from '../../src/vendors/sandbox.ts'
 import type { Piece } from '../../src/vendors/vendor.ts'
 import { virtualClock, type VirtualClock } from './virtual-clock.ts'
+import { passing } from './streams.ts'
 
 /** A token is a word here. */
 const countTokens = (text: string): Promise<number> => Promise.resolve(text.split(/\s+/).filter(Boolean).length)
@@ -61,7 +62,7 @@ function jsonOf(heard: Heard): Json {
 /** A stream as the adapter reads it. */
 function piecesOf(heard: Heard): readonly Piece[] {
   const parser = createSseParser()
-  const read = sandbox.reader()
+  const read = sandbox.reader(passing)
   return [...parser.push(new TextEncoder().encode(textOf(heard))), ...parser.end()].map((event) => read(event))
 }
 
@@ -141,7 +142,7 @@ describe('the sandbox', () => {
 
   test('gives as many choices as are asked for', async () => {
     const heard = await finished({ model: 'echo', n: 2 })
-    expect(sandbox.reply(jsonOf(heard) as JsonObject)).toEqual({
+    expect(sandbox.reply(jsonOf(heard) as JsonObject, passing)).toEqual({
       text: 'one two  threeone two  three',
       finish: 'stop',
       servedModel: 'echo',

@@ -58,7 +58,10 @@ export type AdmitReply =
     }
   | { readonly code: 'funds'; readonly available: Nanos; readonly held: Nanos } // money, over all purses that may pay
 
-/** Sets more aside for a running call: `needs` and `estimate` are the additional amounts. */
+/**
+ * Sets more aside for a running call: `needs` and `estimate` are the additional amounts. A recovered hold draws on the
+ * loans that stand here like any other; where its account is not loaded yet it hears `funds` with nothing available.
+ */
 export interface Extend {
   readonly type: 'extend'
   readonly id: string
@@ -162,8 +165,9 @@ export interface LoadKeyReply {
 }
 
 /**
- * Brings a hold back that a replica has and a new epoch has not. What it set aside is on loans of an older epoch, which
- * the books settle alone: no balance is touched, neither now nor at its end.
+ * Brings a hold to a store that does not have it: to a new epoch, or to another store while its own is away. What it
+ * has set aside so far is on loans of elsewhere: no balance here is touched, neither now nor at its end. A store that
+ * has the hold already learns of the parts that were drawn elsewhere since.
  */
 export interface Assert {
   readonly type: 'assert'

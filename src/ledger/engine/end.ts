@@ -3,6 +3,7 @@ import type { Nanos } from '../../core/money.ts'
 import { assert } from './assert.ts'
 import type { Decision, EndReply, Finalise, Reap, Settle, Void } from './commands.ts'
 import { release, spend } from './keys.ts'
+import { ownParts } from './own.ts'
 import { merge, overflow, payOut, sumMoney } from './purses.ts'
 import type { AccountRecord, HoldRecord, HoldState, KeyRecord, Metered, Records } from './records.ts'
 
@@ -55,7 +56,8 @@ export function finalise(records: Records, command: Finalise, nowMs: number): De
   const took = state === 'voided' ? 0n : sumMoney(hold.record?.parts ?? [])
   if (total <= took) return { reply: { code: 'ok' }, dropHold: true }
   const paid = spread([], total - took, lastPurse(records, hold))
-  const touched = takeMore(records, hold, { paid, charge: total - took, nowMs })
+  const { keyIds } = hold.facts
+  const touched = takeMore(records, { paid, charge: total - took, nowMs, aside: [], keyIds })
   return { ...touched, reply: { code: 'ok' }, dropHold: true }
 }
 
@@ -101,13 +103,15 @@ interface Payment {
   readonly nowMs: number
 }
 
-/** The account and keys after a live hold has ended: what it set aside is back, what is paid is gone. */
+/** The account and keys after a live hold has ended: what is set aside here is back, what is paid is gone. */
 function changes(records: Records, hold: HoldRecord, payment: Payment): Touched {
-  if (hold.recovered) return takeMore(records, hold, payment)
+  assert(hold.state === 'held', 'a hold gives back once')
+  const aside = ownParts(hold)
+  if (hold.recovered) return takeMore(records, { ...payment, aside, keyIds: hold.facts.keyIds })
   const { account, keys } = records
   assert(account !== undefined, 'the account of a live hold is loaded')
   return {
-    account: payOut(account, hold.parts, payment.paid),
+    account: payOut(account, aside, payment.paid),
     keys: hold.facts.keyIds.map((id) => {
       const key = keys.get(id)
       assert(key !== undefined, 'the keys of a live hold are loaded')
@@ -116,14 +120,19 @@ function changes(records: Records, hold: HoldRecord, payment: Payment): Touched 
   }
 }
 
-/** Takes a charge for which nothing is set aside here. What is not loaded is rebuilt from the books when it is. */
-function takeMore({ account, keys }: Records, hold: HoldRecord, payment: Payment): Touched {
-  assert(payment.charge >= sumMoney(payment.paid), 'no more is paid than is charged')
-  assert(hold.recovered === true || hold.state !== 'held', 'a live hold pays from what it set aside')
-  const counted = hold.facts.keyIds.flatMap((id) => keys.get(id) ?? [])
+interface Taking extends Payment {
+  readonly aside: readonly Part[]
+  readonly keyIds: readonly number[]
+}
+
+/** Takes a charge that no key here counts as held. What is not loaded is rebuilt from the books when it is. */
+function takeMore({ account, keys }: Records, { aside, keyIds, paid, charge, nowMs }: Taking): Touched {
+  assert(charge >= sumMoney(paid), 'no more is paid than is charged')
+  assert(account !== undefined || aside.length === 0, 'the account of what is set aside is loaded')
+  const counted = keyIds.flatMap((id) => keys.get(id) ?? [])
   return {
-    ...(account && { account: payOut(account, [], payment.paid) }),
-    keys: counted.map((key) => spend(key, payment.charge, payment.nowMs)),
+    ...(account && { account: payOut(account, aside, paid) }),
+    keys: counted.map((key) => spend(key, charge, nowMs)),
   }
 }
 

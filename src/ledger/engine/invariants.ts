@@ -8,6 +8,8 @@ import type { AccountRecord, HoldRecord, KeyRecord } from './records.ts'
 export const maxPurses = 256
 /** Purses that the books no longer list and that are remembered because they were used; the rest is for those listed. */
 export const maxKept = 128
+/** Loans that one hold stands on: each extension may add one of each purse that was lent on anew since. */
+export const maxParts = 512
 /** Keys above a call, its own included. */
 export const maxChain = 8
 
@@ -32,14 +34,24 @@ export function checkHold(hold: HoldRecord): void {
   assert(hold.estimate >= 0n, 'an estimate cannot be negative')
   assert(Number.isFinite(hold.dueMs), 'a hold has a deadline')
   assert(hold.facts.keyIds.length <= maxChain, 'the chain of keys is bounded')
+  assert(hold.parts.length <= maxParts, 'a hold stands on a bounded number of loans')
   assert(distinct(hold.parts), 'a hold has one part for each loan of a purse')
   assert(
     hold.parts.every((part) => part.amount > 0n),
     'a part sets something aside',
   )
+  assert(isWithin(hold.own ?? [], hold.parts), 'what is set aside here is of the parts')
   const charged = hold.state === 'settled' || hold.state === 'reaped'
   assert(!charged || hold.record !== undefined, 'a charged hold keeps its record')
   assert(hold.state !== 'held' || hold.record === undefined, 'a live hold has no record yet')
+}
+
+function isWithin(own: readonly Part[], parts: readonly Part[]): boolean {
+  if (!distinct(own)) return false
+  return own.every(({ purse, lease, amount }) => {
+    const part = parts.find((each) => each.purse === purse && each.lease === lease)
+    return part !== undefined && amount > 0n && amount <= part.amount
+  })
 }
 
 function distinct(parts: readonly Part[]): boolean {

@@ -1,37 +1,61 @@
 import { assert } from './assert.ts'
 import type { Assert, Checkpoint, Credit, Decision, Extend, Fenced, LoadKey, Stop } from './commands.ts'
-import { maxKept } from './invariants.ts'
+import { checkHold, maxKept } from './invariants.ts'
 import { brokenBudget } from './keys.ts'
-import { draw, expired, merge, setAside } from './purses.ts'
-import type { AccountRecord, HoldRecord, KeyRecord, Metered, PurseRecord, Records, WindowRecord } from './records.ts'
+import { withDrawn, withKnown } from './own.ts'
+import { draw, expired, setAside } from './purses.ts'
+import type { Nanos } from '../../core/money.ts'
+import type {
+  AccountRecord,
+  HoldRecord,
+  KeyBudgets,
+  KeyRecord,
+  Metered,
+  PurseRecord,
+  Records,
+  WindowRecord,
+} from './records.ts'
 
 /** Sets more aside for a running call, within the budgets that it was admitted under; or changes nothing. */
 export function extend(records: Records, command: Extend, nowMs: number): Decision<Extend> {
   const { account, hold } = records
-  // The process that a recovered hold was made by is gone: nobody may spend on it any more.
-  if (!hold || hold.recovered) return { reply: { code: 'gone' } }
-  if (hold.state !== 'held') return { reply: { code: 'fenced', state: hold.state } }
+  const fence = fenced(hold)
+  if (fence || !hold) return { reply: fence ?? { code: 'gone' } }
   assert(hold.facts.accountId === command.accountId, 'a command names the account of its hold')
   assert(command.estimate >= 0n, 'an estimate cannot be negative')
+  // Whoever hears that there is nothing borrows, which loads the account, and asks again.
+  if (hold.recovered && !account) return { reply: { code: 'funds', available: 0n } }
   assert(account !== undefined, 'the account of a live hold is loaded')
-  const broken = hold.budgets?.find(({ keyId, budgets }) =>
-    brokenBudget({ key: keyOf(records, keyId), budgets }, command.estimate, nowMs),
-  )
+  const broken = hold.budgets?.find((ofKey) => breaks({ records, hold, ofKey }, command.estimate, nowMs))
   if (broken) return { reply: { code: 'limit', what: 'budget', keyId: broken.keyId } }
   // A stopped account is closed or in doubt: what runs may use what it has, and gets no more.
   if (account.status !== 'open') return { reply: { code: 'funds', available: 0n } }
   const drawn = draw(account, command.needs, nowMs)
   if (drawn.short) return { reply: { code: 'funds', available: drawn.available } }
-  const parts = merge(hold.parts, drawn.parts)
+  const grown = withDrawn(hold, drawn.parts)
+  const counted = hold.recovered ? [] : hold.facts.keyIds.map((id) => keyOf(records, id))
   return {
-    reply: { code: 'ok', parts },
+    reply: { code: 'ok', parts: grown.parts },
     account: setAside(account, drawn.parts),
-    keys: hold.facts.keyIds.map((id) => {
-      const key = keyOf(records, id)
-      return { ...key, held: key.held + command.estimate }
-    }),
-    hold: { ...hold, parts, estimate: hold.estimate + command.estimate },
+    keys: counted.map((key) => ({ ...key, held: key.held + command.estimate })),
+    hold: { ...grown, estimate: hold.estimate + command.estimate },
   }
+}
+
+/** Whether a key's budgets, as they were at admission, refuse an extension by `more`. */
+function breaks(
+  { records, hold, ofKey }: { records: Records; hold: HoldRecord; ofKey: KeyBudgets },
+  more: Nanos,
+  nowMs: number,
+): boolean {
+  const { keyId, budgets } = ofKey
+  if (!hold.recovered) return brokenBudget({ key: keyOf(records, keyId), budgets }, more, nowMs) !== undefined
+  // No key counts a recovered hold, so its own estimate comes on top. What is not loaded cannot refuse: a call that
+  // runs is not cut for it, and its charge is in what the books rebuild the counters from.
+  const key = records.keys.get(keyId)
+  if (!key) return false
+  const counted = budgets.filter((budget) => key.windows.some(({ window }) => window === budget.window))
+  return brokenBudget({ key, budgets: counted }, hold.estimate + more, nowMs) !== undefined
 }
 
 function keyOf(records: Records, id: number): KeyRecord {
@@ -75,11 +99,13 @@ function furthest(before: Metered, now: Metered): Metered {
 }
 
 /**
- * Brings back a hold that a replica has and this epoch has not. One that is there keeps what it has, but for the larger
- * metered: a live one is confirmed, and one that has ended says so.
+ * Brings a hold back that a replica has and this store has not. One that is there and live is confirmed, with the
+ * larger metered and with the parts that were drawn elsewhere; one that has ended says so.
  */
 export function assertHold({ hold }: Records, command: Assert, nowMs: number): Decision<Assert> {
-  const { hold: asserted } = command
+  // What another store has set aside, or an earlier epoch of this one, is not set aside here.
+  const { own: _, ...asserted } = command.hold
+  checkHold(asserted)
   assert(asserted.id === command.id, 'a hold is asserted under its own id')
   assert(asserted.facts.accountId === command.accountId, 'a command names the account of its hold')
   assert(command.termMs > 0, 'a hold has a term')
@@ -90,7 +116,7 @@ export function assertHold({ hold }: Records, command: Assert, nowMs: number): D
   if (hold.state !== 'held') return { reply: { code: isLive ? 'fenced' : 'duplicate', state: hold.state } }
   return {
     reply: isLive ? { code: 'ok' } : { code: 'duplicate', state: 'held' },
-    hold: { ...hold, metered: furthest(hold.metered, asserted.metered), dueMs },
+    hold: { ...withKnown(hold, asserted.parts), metered: furthest(hold.metered, asserted.metered), dueMs },
   }
 }
 

@@ -79,7 +79,10 @@ export function payOut(account: AccountRecord, aside: readonly Part[], paid: rea
   return { ...account, purses }
 }
 
-/** How much of what is paid is above what was set aside for it, over each loan of each purse. */
+/**
+ * How much of what is paid is above what was set aside for it, over each loan of each purse. A part that was drawn in
+ * another store, and that this one never heard of, counts whole.
+ */
 export function overflow(aside: readonly Part[], paid: readonly Part[]): Nanos {
   assert(
     paid.every(({ amount }) => amount >= 0n),
@@ -133,7 +136,8 @@ export function sum(parts: readonly Part[]): Nanos {
   return parts.reduce((total, { amount }) => total + amount, 0n)
 }
 
-function amountOn(parts: readonly Part[], purse: Pick<PurseRecord, 'id' | 'lease'>): Nanos {
+/** What some parts are on one loan of a purse. */
+export function amountOn(parts: readonly Part[], purse: Pick<PurseRecord, 'id' | 'lease'>): Nanos {
   return sum(parts.filter((part) => part.purse === purse.id && part.lease === purse.lease))
 }
 

@@ -103,10 +103,15 @@ export interface HoldRecord {
   /** Present in `settled` and `reaped`. */
   readonly record?: UsageRecord
   /**
-   * Brought back from a journal: its money was set aside by a process that is gone, so neither a purse nor a key
-   * of this one counts it, and its end gives nothing back here.
+   * Brought back from a journal or by an assertion: it was admitted by another store, or in another epoch of this one.
+   * No key here counts it while it is held, and of its money this store has set aside only what `own` says.
    */
   readonly recovered?: true
+  /**
+   * What of `parts` this store has set aside, in their order. Absent where that goes without saying: all of them, or
+   * of a recovered hold nothing.
+   */
+  readonly own?: readonly Part[]
 }
 
 /** The records one command works on. Those that do not exist are absent. */

@@ -1,21 +1,14 @@
 import type { Json, JsonObject } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
-import type { ServerEvent } from '../core/sse.ts'
 import { finishOf, isList, isObject, objectsOf, parseJson, stringOf, usageOf } from '../core/wire.ts'
+import type { Gatherer } from './front.ts'
+import { createReasoningDetails, type ReasoningDetails } from './reasoning-details.ts'
 import { createToolCalls, type ToolCalls } from './tool-calls.ts'
 
-/** Makes one body of a streamed answer, for a caller who did not ask for a stream. */
-export interface Gatherer {
-  /**
-   * Takes the next event; one that is no chunk, `[DONE]` too, changes nothing. Throws `vendor_error` for a chunk that
-   * is too deep, or once all of them are too much.
-   */
-  add(event: ServerEvent): void
-  /**
-   * The `chat.completion` of what has come so far. `finish` ends the choices that the vendor has not ended, and stands
-   * for a choice where none has come.
-   */
-  body(finish?: string): JsonObject
+/** Makes one body of a streamed answer in the inner language. */
+export interface ChatGatherer extends Gatherer {
+  /** Takes the next chunk. Throws `vendor_error` for one that is too deep, or once all of them are too much. */
+  addChunk(chunk: JsonObject): void
 }
 
 /** 32 Mi characters: several audio answers in base64. A text answer of a million tokens has some 5 million. */
@@ -42,6 +35,7 @@ interface Choice {
   readonly fields: Map<string, Json>
   readonly message: Map<string, Json>
   readonly tools: ToolCalls
+  readonly details: ReasoningDetails
 }
 
 interface Answer {
@@ -51,17 +45,20 @@ interface Answer {
 }
 
 /** Every string value of the stream ends up in the body as it was; white space and the order of fields may not. */
-export function createGatherer(maxSize: number = defaultMaxGathered): Gatherer {
+export function createGatherer(maxSize: number = defaultMaxGathered): ChatGatherer {
   const answer: Answer = { top: new Map(), choices: new Map(), usage: undefined }
   let size = 0
+  function add(chunk: JsonObject): void {
+    size += sizeOf(chunk, 0)
+    if (size > maxSize) throw new GatewayError('vendor_error', 'The vendor sent more than one answer can hold.')
+    addChunk(answer, chunk)
+  }
   return {
     add(event) {
       const chunk = parseJson(event.data)
-      if (!isObject(chunk)) return
-      size += sizeOf(chunk, 0)
-      if (size > maxSize) throw new GatewayError('vendor_error', 'The vendor sent more than one answer can hold.')
-      addChunk(answer, chunk)
+      if (isObject(chunk)) add(chunk)
     },
+    addChunk: add,
     body: (finish) => bodyOf(answer, finish),
   }
 }
@@ -94,7 +91,12 @@ function addChunk(answer: Answer, chunk: JsonObject): void {
 
 function addChoice({ choices }: Answer, part: JsonObject, position: number): void {
   const index = typeof part['index'] === 'number' ? part['index'] : position
-  const choice = choices.get(index) ?? { fields: new Map(), message: new Map(), tools: createToolCalls() }
+  const choice = choices.get(index) ?? {
+    fields: new Map(),
+    message: new Map(),
+    tools: createToolCalls(),
+    details: createReasoningDetails(),
+  }
   if (!choices.has(index) && choices.size >= maxChoices) {
     throw new GatewayError('vendor_error', `The vendor sent more than ${maxChoices} choices.`)
   }
@@ -114,11 +116,13 @@ function setFinish(choice: Choice, part: JsonObject): void {
   if (finish !== undefined) choice.fields.set('finish_reason', finish)
 }
 
-function addDelta({ message, tools }: Choice, delta: JsonObject): void {
+function addDelta({ message, tools, details }: Choice, delta: JsonObject): void {
   for (const [name, value] of Object.entries(delta)) {
     if (value === undefined) continue
     if (name === 'tool_calls') {
       for (const call of objectsOf(value)) tools.add(call)
+    } else if (name === 'reasoning_details' && isList(value)) {
+      for (const item of objectsOf(value)) details.add(item)
     } else {
       message.set(name, continued(name, message.get(name), value))
     }
@@ -163,14 +167,16 @@ function mergedObject(old: JsonObject, next: JsonObject): JsonObject {
   return Object.fromEntries(merged)
 }
 
-function messageOf({ message, tools }: Choice): JsonObject {
+function messageOf({ message, tools, details }: Choice): JsonObject {
   const calls = tools.list()
+  const thoughts = details.list()
   return {
     role: 'assistant',
     content: null,
     ...Object.fromEntries(message),
     ...(stringOf(message.get('role')) === '' ? { role: 'assistant' } : {}),
     ...(calls.length > 0 ? { tool_calls: calls } : {}),
+    ...(thoughts.length > 0 ? { reasoning_details: thoughts } : {}),
   }
 }
 

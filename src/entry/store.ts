@@ -1,0 +1,62 @@
+import { join } from 'node:path'
+import type { Config } from '../config.ts'
+import { openBooks, type DurableBooks } from '../db/books.ts'
+import type { Database } from '../db/database.ts'
+import { migrate } from '../db/migrate.ts'
+import { provision } from '../gateway/catalog.ts'
+import { systemClock } from '../platform/clock.ts'
+import { openPglite } from '../platform/pglite.ts'
+import { openPostgres, type Sole, soleGateway } from '../platform/postgres.ts'
+import type { Log } from '../ports.ts'
+
+const { now } = systemClock
+
+/** The database, and whether calls may be admitted on it. */
+export interface Store {
+  readonly database: Database
+  readonly books: DurableBooks
+  /** False while another gateway may have come in. */
+  readonly isOurs: () => boolean
+  close(): Promise<void>
+}
+
+/**
+ * Opens the database and brings it up to date. Without a Redis that replicas share, one gateway serves it: this one is
+ * alone on it, or the start fails.
+ */
+export async function openStore(config: Config, log: Log): Promise<Store> {
+  const { databaseUrl, dataDir, redisUrls } = config
+  const right = { isOurs: true }
+  const isAlone = databaseUrl !== undefined && redisUrls === undefined
+  const sole = isAlone ? await soleOn(databaseUrl, right, log) : undefined
+  const database = databaseUrl === undefined ? await openPglite(join(dataDir, 'pglite')) : openPostgres(databaseUrl)
+  await migrate(database, now())
+  await provision(database, config)
+  return {
+    database,
+    books: openBooks(database, { now }),
+    isOurs: () => right.isOurs,
+    async close() {
+      await database.close()
+      await sole?.release()
+    },
+  }
+}
+
+/** The right to a database is lost with its connection: nothing is admitted until it is back. */
+function soleOn(url: string, right: { isOurs: boolean }, log: Log): Promise<Sole> {
+  return soleGateway(url, {
+    onLost() {
+      right.isOurs = false
+      log('database_lock_lost')
+    },
+    onRegained() {
+      right.isOurs = true
+      log('database_lock_regained')
+    },
+    onGone() {
+      log('database_lock_gone')
+      process.kill(process.pid, 'SIGTERM')
+    },
+  })
+}

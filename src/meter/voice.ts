@@ -1,0 +1,55 @@
+import type { JsonObject } from '../core/call.ts'
+import { type Nanos, printMoney } from '../core/money.ts'
+import { usageBody } from '../core/usage.ts'
+import { isObject, parseJson } from '../core/wire.ts'
+import type { Passing, Writer } from '../fronts/front.ts'
+import type { VendorUsage } from '../vendors/vendor.ts'
+import type { Held, RelayStep } from './relay.ts'
+
+/** How a vendor's steps are told to a caller: as elements of his stream. One without bytes says nothing. */
+export interface Voice {
+  steps(steps: readonly RelayStep[]): readonly Uint8Array[]
+  /** What waited for the charge, and the end. */
+  close(held: Held, cost: Nanos): readonly Uint8Array[]
+  cut(): Uint8Array
+}
+
+/** The vendor's own bytes, for a caller who speaks its dialect. */
+export function passingVoice(passing: Passing): Voice {
+  // Not the method itself: as a callback of `map` it would be handed an index for a cost.
+  const event = (step: RelayStep): Uint8Array => passing.event(step)
+  return {
+    steps: (steps) => steps.map(event),
+    close({ usage, last }, cost) {
+      const end = last ? passing.event(last, cost) : passing.end
+      return usage ? [passing.event(usage, cost), end] : [end]
+    },
+    cut: () => passing.cut(),
+  }
+}
+
+/** What the vendor says in the inner language, written in the caller's dialect. */
+export function writingVoice(writer: Writer): Voice {
+  let usage: VendorUsage | undefined
+  const write = (step: RelayStep): readonly Uint8Array[] => {
+    usage = step.piece.usage ?? usage
+    return chunksOf(step).map((chunk) => writer.write(chunk))
+  }
+  return {
+    steps: (steps) => steps.flatMap(write),
+    close(held, cost) {
+      const before = [held.usage, held.last].flatMap((step) => (step ? write(step) : []))
+      // A JSON number: what is charged stays exact in the books and in the header.
+      const told = usage && { ...usageBody(usage.counts), cost: Number(printMoney(cost)) }
+      return [...before, writer.close(told)]
+    },
+    cut: () => writer.cut(),
+  }
+}
+
+/** What an event says in the inner language. */
+export function chunksOf({ event, piece }: RelayStep): readonly JsonObject[] {
+  if (piece.chunks) return piece.chunks
+  const chunk = parseJson(event.data)
+  return isObject(chunk) ? [chunk] : []
+}

@@ -1,0 +1,4 @@
+import { openPglite } from '../../src/platform/pglite.ts'
+import { leasesContract } from './leases-contract.ts'
+
+leasesContract('leases on PGlite', () => openPglite())
