@@ -52,6 +52,7 @@ function named(table: ParameterTable, use: ParameterUse): string {
 function parameterTable(): string {
   const groups = new Map<string, string[]>()
   for (const [id, table] of parameterTables) {
+    if (!vendors.has(id)) continue
     const cells = row(named(table, 'translate'), named(table, 'drop'), named(table, 'refuse')).slice(2)
     groups.set(cells, [...(groups.get(cells) ?? []), id])
   }

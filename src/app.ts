@@ -82,7 +82,7 @@ function mount(app: Hono<Variables>, { gateway, front, connect }: Mounting): voi
     app.post(path, (c) => {
       // A path of one dialect may lie among those of another, so that it alone does not tell.
       c.set('front', front)
-      const query = (name: string) => c.req.query(name)
+      const query = (name: string) => c.req.query(name) // allowed -- that of the address, not of a database
       return serve(gateway, { front, id: c.get('id'), path: c.req.path, query }, { work, connection: connect(c) })
     })
     app.all(path, (c) => {

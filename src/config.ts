@@ -1,12 +1,27 @@
 import type { z } from 'zod'
+import { buildKeys, buildRouting } from './config/build-routing.ts'
+import {
+  buildCaching,
+  buildIdempotency,
+  buildStores,
+  type CacheStores,
+  type IdempotencyConfig,
+} from './config/cache-schema.ts'
+import { buildTarget } from './config/build-target.ts'
 import { readEnvironment, type Environment, type EnvironmentValues } from './config/environment.ts'
 import { checkExchange, checkPrices, exchangeRates, listPrices } from './config/list-prices.ts'
+import { amountRule } from './config/fields.ts'
+import { tokenPrice } from './config/price-schema.ts'
 import { fileSchema, type File } from './config/schema.ts'
 import { printPath, readSource, type Fault, type Path, type Source } from './config/source.ts'
+import type { CachePolicy } from './core/caching.ts'
 import type { Model, Policies, VendorEntry } from './core/catalog.ts'
+import { isOperation, missingPrices } from './core/measure.ts'
 import type { Nanos } from './core/money.ts'
 import { freeNanos, fullPricePpm, priceSet } from './core/price-set.ts'
 import { unitNames, type ExchangeRate, type PriceSet } from './core/price.ts'
+import type { RoutingPolicy } from './core/routing.ts'
+import type { SharedLimit, TierLimits } from './core/shared-limit.ts'
 import { addresses, adapterOf } from './vendors/addresses.ts'
 
 /** An account that exists from the first start on. */
@@ -15,6 +30,13 @@ export interface AccountSeed {
   readonly startingBalance: Nanos
   /** 1_000_000 pays the full price. */
   readonly discountPpm: number
+}
+
+/** Limits of tiers and over accounts, and when a process has more to do than it can. */
+export interface LimitConfig {
+  readonly tiers: ReadonlyMap<string, TierLimits>
+  readonly shared: readonly SharedLimit[]
+  readonly shedding: { readonly eventLoopMs: number; readonly calls: number }
 }
 
 export interface HoldLimits {
@@ -40,10 +62,19 @@ export interface Config extends Readonly<EnvironmentValues['rest']> {
   readonly vendors: ReadonlyMap<string, VendorEntry>
   readonly models: ReadonlyMap<string, Model>
   readonly accounts: ReadonlyMap<string, AccountSeed>
+  readonly limits: LimitConfig
   /** For accounts in another currency than the prices. */
   readonly exchange: readonly ExchangeRate[]
   /** Those of every model that has none of its own. */
   readonly policies: Policies
+  /** Likewise; absent: nothing is said about it. */
+  readonly routing?: RoutingPolicy
+  /** Likewise. */
+  readonly caching?: CachePolicy
+  readonly cache: CacheStores
+  readonly idempotency: IdempotencyConfig
+  /** Between two rounds of probes; absent: there are none. */
+  readonly probeMs?: number
   readonly holds: HoldLimits
 }
 
@@ -159,7 +190,7 @@ function checkVendor(id: string, vendor: RawMap, fail: Fail): void {
   const { adapter, base_url: baseUrl } = vendor
   const address = addresses[adapterOf(id, typeof adapter === 'string' ? adapter : undefined)]
   if (address === undefined) return
-  if (!address.local && vendor['api_keys'] === undefined)
+  if (!address.local && vendor['api_keys'] === undefined && vendor['keys'] === undefined)
     fail([...path, 'api_keys'], 'is missing; it must be a list of keys')
   if (baseUrl === undefined && address.baseUrl === undefined) {
     fail([...path, 'base_url'], 'is missing; its adapter has no address of its own')
@@ -189,6 +220,7 @@ function checkModel(path: Path, model: RawMap, { vendors, fail }: { vendors: rea
     fail([...path, 'prices'], 'are all zero; a model that costs nothing must say free: true')
   }
   if (isMap(prices)) checkPrices([...path, 'prices'], prices, fail)
+  if (isMap(prices)) checkCharge([...path, 'prices'], { prices, operation: model['operation'] }, fail)
   const seen = new Set<string>()
   for (const [index, target] of (Array.isArray(targets) ? (targets as unknown[]) : []).entries()) {
     if (!isMap(target) || typeof target['vendor'] !== 'string') continue
@@ -205,6 +237,15 @@ function checkModel(path: Path, model: RawMap, { vendors, fail }: { vendors: rea
   }
 }
 
+/** A count without a price cannot be charged: what a model does must have one. */
+function checkCharge(path: Path, { prices, operation }: { prices: RawMap; operation: unknown }, fail: Fail): void {
+  const given = Object.fromEntries(unitNames.flatMap((unit) => (prices[unit] === undefined ? [] : [[unit, 0n]])))
+  const named = typeof operation === 'string' && isOperation(operation) ? operation : 'chat'
+  const missing = missingPrices(named, given)
+  if (named === 'chat') for (const unit of missing) fail([...path, unit], `is missing; it ${amountRule(tokenPrice)}`)
+  else if (missing.length > 0) fail(path, `need one for ${missing.join(', ')}; ${named} cannot be charged without`)
+}
+
 const printName = (name: string): string => printPath([name])
 
 function isFree(prices: RawMap): boolean {
@@ -217,6 +258,8 @@ function isFree(prices: RawMap): boolean {
 function build(file: File, { host, port, rest }: EnvironmentValues): Config {
   const { server, holds } = file
   const policies = buildPolicies(file.defaults.policies, defaultPolicies)
+  const routing = buildRouting(file.defaults.routing, undefined)
+  const caching = buildCaching(file.defaults.cache, undefined)
   return {
     server: {
       host: host ?? server.host,
@@ -225,14 +268,20 @@ function build(file: File, { host, port, rest }: EnvironmentValues): Config {
       shutdownGraceMs: server.shutdown_grace_seconds * 1_000,
     },
     vendors: mapValues(file.vendors, buildVendor),
-    models: mapValues(file.models, (name, model) => buildModel(name, model, policies)),
+    models: mapValues(file.models, (name, model) => buildModel(name, model, { policies, routing, caching })),
     accounts: mapValues(file.accounts, (_name, account) => ({
       currency: account.currency,
       startingBalance: account.starting_balance,
       discountPpm: fullPricePpm - account.discount_percent,
     })),
+    limits: buildLimits(file.limits),
     exchange: exchangeRates(file.exchange_rates),
     policies,
+    ...(routing && { routing }),
+    ...(file.probes.every_seconds !== undefined && { probeMs: file.probes.every_seconds * 1_000 }),
+    ...(caching && { caching }),
+    cache: buildStores(file.cache),
+    idempotency: buildIdempotency(file.idempotency),
     holds: {
       firstOutputTokens: holds.first_output_tokens,
       cap: holds.cap,
@@ -243,15 +292,29 @@ function build(file: File, { host, port, rest }: EnvironmentValues): Config {
   }
 }
 
+function buildLimits({ tiers, shared, shedding }: File['limits']): LimitConfig {
+  return {
+    tiers: mapValues(tiers, (_name, { limits, concurrency, priority }) => ({
+      limits,
+      priority,
+      ...(concurrency !== undefined && { concurrency }),
+    })),
+    shared: shared.map(({ name, ...limit }) => ({ ...limit, ...(name !== undefined && { name }) })),
+    shedding: { eventLoopMs: shedding.event_loop_ms, calls: shedding.calls },
+  }
+}
+
 function buildVendor(id: string, vendor: File['vendors'][string]): VendorEntry {
   const adapter = adapterOf(id, vendor.adapter)
   const address = addresses[adapter]
-  const keys = [...new Set(vendor.api_keys?.filter((key) => key !== ''))]
+  const plain = [...new Set(vendor.api_keys?.filter((key) => key !== ''))]
+  const keys = address?.local ? undefined : buildKeys(plain, vendor.keys ?? [])
   return {
     id,
     adapter,
     baseUrl: (vendor.base_url ?? address?.baseUrl ?? '').replace(/\/+$/, ''),
-    apiKeys: address?.local ? [localKey] : keys,
+    apiKeys: address?.local ? [localKey] : (keys?.map(({ secret }) => secret) ?? plain),
+    ...(keys && { keys }),
     limits: {
       connectMs: vendor.timeouts.connect_ms,
       firstByteMs: vendor.timeouts.first_byte_ms,
@@ -261,19 +324,30 @@ function buildVendor(id: string, vendor: File['vendors'][string]): VendorEntry {
   }
 }
 
-function buildModel(name: string, model: File['models'][string], defaults: Policies): Model {
+interface ModelDefaults {
+  readonly policies: Policies
+  readonly routing: RoutingPolicy | undefined
+  readonly caching: CachePolicy | undefined
+}
+
+function buildModel(name: string, model: File['models'][string], defaults: ModelDefaults): Model {
+  const routing = buildRouting(model.routing, defaults.routing)
+  const caching = buildCaching(model.cache, defaults.caching)
   const prices = model.free ? freePrices() : model.prices && listPrices(model.prices)
   return {
     name,
-    targets: model.targets.map(({ vendor, model: vendorModel, region }) => ({
-      vendor,
-      model: vendorModel,
+    targets: model.targets.map(({ vendor, model: vendorModel, region, ...more }) => ({
+      ...{ vendor, model: vendorModel },
       ...(region === undefined ? {} : { region }),
+      ...buildTarget(more),
     })),
+    ...(model.operation && { operation: model.operation }),
     ...(prices === undefined ? {} : { prices }),
+    ...(routing && { routing }),
     ...weightsOf(model.token_weights),
     maxOutputTokens: model.max_output_tokens,
-    policies: buildPolicies(model.policies, defaults),
+    ...(caching && { caching }),
+    policies: buildPolicies(model.policies, defaults.policies),
     // A file does not say when a model came; the database does, where there is one.
     createdAtMs: 0,
     provisioned: true,

@@ -1,7 +1,9 @@
-import type { Budget, BudgetWindow, UsageRecord } from './core/call.ts'
+import type { AccountLimits, Budget, BudgetWindow, UsageRecord } from './core/call.ts'
 import type { Catalog } from './core/catalog.ts'
 import type { Nanos } from './core/money.ts'
 import type { Counts } from './core/price.ts'
+import type { RateLimit } from './core/rate-limit.ts'
+import type { SharedLimit, TierLimits } from './core/shared-limit.ts'
 import type { TokenAsset } from './core/tokens.ts'
 import type { ClaimReply, Command, OtherEpoch, ReplyTo } from './ledger/engine/commands.ts'
 import type { AccountRecord, KeyRecord } from './ledger/engine/records.ts'
@@ -115,11 +117,13 @@ export interface KeyRow {
   readonly budgets: readonly Budget[]
   readonly requestsPerMinute: number | undefined
   readonly concurrency: number | undefined
+  /** Further limits by time; absent: none. */
+  readonly limits?: readonly RateLimit[]
   readonly expiresAtMs: number | undefined
   readonly revokedAtMs: number | undefined
 }
 
-export interface AccountRow {
+export interface AccountRow extends AccountLimits {
   readonly id: number
   readonly currency: string
   readonly discountPpm: number
@@ -243,8 +247,13 @@ export interface Books {
   purses(accountId: number): Promise<readonly Purse[]>
   /** What a key and every key below it have spent in the period that starts at `sinceMs`. */
   spent(keyId: number, window: BudgetWindow, sinceMs: number): Promise<Nanos>
-  /** A new epoch for a spender: all its earlier leases are frozen. Returns the epoch. */
-  openEpoch(spender: string): Promise<number>
+  /**
+   * A new epoch for a spender: all its earlier leases are frozen. Returns the epoch; 0, and nothing has changed, where
+   * `after` is given and is not its latest: of those who look at once, one opens.
+   */
+  openEpoch(spender: string, after?: number): Promise<number>
+  /** The latest epoch of a spender; 0 where it has had none. */
+  epochOf(spender: string): Promise<number>
   /** Gives what is left of the frozen leases of a spender back. Call it when no record of them is outstanding. */
   closeLeases(spender: string): Promise<void>
   /**
@@ -265,10 +274,52 @@ export interface Books {
   lend(request: LeaseRequest): Promise<Lease>
   /** Stores records. Sending one again changes nothing. */
   flush(records: readonly UsageRecord[]): Promise<readonly Flushed[]>
+  /** Of these calls those that the books know, with what they charge for each. */
+  booked(ids: readonly string[]): Promise<readonly Flushed[]>
   /** Undefined where there is no such account. */
   balance(accountId: number): Promise<Balance | undefined>
   /** One call of an account, made with this key or one below it; a master key sees every call of its account. */
   receipt(of: ReceiptOf): Promise<Receipt | undefined>
+}
+
+/** Bytes that are kept for a while, by names that hold no secret. All of it may be gone at any moment. */
+export interface Cache {
+  /** For the log. */
+  readonly kind: string
+  /** Undefined where nothing is kept, or no longer. Rejects where the store does not answer. */
+  get(name: string): Promise<Uint8Array | undefined>
+  /** Keeps bytes for so long at most; what is too large for the store is not kept. Rejects as `get` does. */
+  set(name: string, bytes: Uint8Array, ttlMs: number): Promise<void>
+}
+
+/** What stands under the name of a call that must happen once. */
+export type Standing =
+  /** Nothing stood there, or a call that was taken for dead: it is the asker's now. */
+  | { readonly state: 'yours' }
+  | { readonly state: 'running'; readonly digest: string }
+  | { readonly state: 'answered'; readonly digest: string; readonly answer: Uint8Array }
+
+/** Calls that must happen once, and what they were answered; durable where the store is. Every method may reject. */
+export interface Repeats {
+  /** Takes a name for `leaseMs`, or tells what stands there. `owner` names the call, `digest` what it asks for. */
+  begin(name: string, call: { readonly owner: string; readonly digest: string; readonly leaseMs: number }): Promise<Standing>
+  /** The call still runs. */
+  extend(name: string, owner: string, leaseMs: number): Promise<void>
+  /** The call was answered. Nothing changes where another has the name by now. */
+  keep(name: string, call: { readonly owner: string; readonly digest: string }, kept: KeptAnswer): Promise<void>
+  /** The call came to nothing: the name is free again. */
+  free(name: string, owner: string): Promise<void>
+}
+
+export interface KeptAnswer {
+  readonly answer: Uint8Array
+  readonly ttlMs: number
+}
+
+/** Tells all gateways that something has changed which they may have a copy of. */
+export interface News {
+  /** Lost where the store is away; then the copies' own age is what ends them. Never rejects. */
+  tell(topic: string): void
 }
 
 /** Secrets and ids. */
@@ -280,6 +331,14 @@ export interface Crypto {
   uuidv7(nowMs: number): string
   /** `length` characters of [A-Za-z0-9]. */
   secret(length: number): string
+}
+
+/** Encrypts what has to be kept and is never shown. A service that keeps keys may stand behind it. */
+export interface Seal {
+  /** `about` is bound to it: what was sealed for one row opens in no other. */
+  seal(text: string, about: string): string
+  /** Undefined for what was sealed with another secret, for something else, or was changed since. */
+  open(sealed: string, about: string): string | undefined
 }
 
 /** How calls are held and served; every number of the data plane that an operator may set. */
@@ -299,6 +358,13 @@ export interface Settings {
   readonly checkpointMs: number
   /** A caller who reads nothing for this long is taken as gone. */
   readonly stallMs: number
+  /** Limits over accounts; absent: none. */
+  readonly limits?: LimitSettings
+}
+
+export interface LimitSettings {
+  readonly tiers: ReadonlyMap<string, TierLimits>
+  readonly shared: readonly SharedLimit[]
 }
 
 /** Everything a stage may use of the world outside. */

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { root } from './source.ts'
 
 /** Scripts that write a generated file, and with `--check` only say whether it is fresh. */
-const scripts = ['scripts/migrations.ts', 'scripts/config-schema.ts']
+const scripts = ['scripts/migrations.ts', 'scripts/config-schema.ts', 'scripts/vendors-page.ts']
 const timeoutMs = 25_000
 
 async function check(script: string): Promise<string> {

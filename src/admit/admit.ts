@@ -2,7 +2,7 @@ import type { Call, Caller } from '../core/call.ts'
 import type { Model } from '../core/catalog.ts'
 import type { Nanos } from '../core/money.ts'
 import type { PriceSet } from '../core/price.ts'
-import { readPrompt, type PromptText } from '../core/prompt.ts'
+import { promptOf, type PromptText } from '../core/prompt.ts'
 import { hasAudio, serviceTierOf } from '../core/wire.ts'
 import { tokenAsset } from '../core/tokens.ts'
 import { admitHold, type Hold, type Ledger, NotFunded } from '../ledger/hold.ts'
@@ -37,8 +37,14 @@ export interface AdmitRequest {
 export async function admit(ledger: Ledger, request: AdmitRequest): Promise<Admission> {
   const { caller, call, model, free } = request
   const prices = pinPrices(model, caller, ledger.platform.catalog().exchange)
-  const asked = { startedAtMs: call.startedAtMs, serviceTier: serviceTierOf(call.inner), audio: hasAudio(call.inner) }
-  const prompt = readPrompt(call.inner)
+  const { measure } = call
+  const asked = {
+    startedAtMs: call.startedAtMs,
+    serviceTier: serviceTierOf(call.inner),
+    audio: measure?.audio ?? hasAudio(call.inner),
+    ...(measure && { pieces: measure.most }),
+  }
+  const prompt = promptOf(call)
   const promptTokens = countOnce(ledger, prompt)
   const bound = call.choices * (call.maxOutput ?? model.maxOutputTokens)
   const available = await availableTo(ledger, caller.accountId)
@@ -82,7 +88,9 @@ async function takeHold(ledger: Ledger, plan: Plan, { inputTokens, isExact }: In
   const worst = quote({ ...reach, outputTokens: bound }, prices)
   const policy = model.policies.unstreamed
   const mayWhole = policy === 'whole' || (policy === 'auto' && (!isExact || affords(available, worst)))
-  const whole = !call.stream && mayWhole && (settings.holdCap === undefined || worst <= settings.holdCap)
+  const isSmall = settings.holdCap === undefined || worst <= settings.holdCap
+  // What is no conversation does not grow: all of it is held, and it is never gathered from a stream.
+  const whole = call.measure !== undefined || (!call.stream && mayWhole && isSmall)
   const hold = await admitHold(ledger, {
     id: call.id,
     caller,

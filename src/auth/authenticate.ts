@@ -167,15 +167,28 @@ function buildCaller({ chain, leaf, account, kind }: CallerParts): Caller {
     kind,
     chain: chain.map(keyFacts),
     models: chain.flatMap(({ models }) => (models === undefined ? [] : [models])),
+    ...accountLimits(account),
   }
 }
 
-function keyFacts({ id, version, budgets, requestsPerMinute, concurrency }: KeyRow): KeyFacts {
+function accountLimits({ tier, limits, concurrency, version }: AccountRow): Pick<Caller, 'account'> {
+  if (tier === undefined && limits === undefined && concurrency === undefined && version === undefined) return {}
+  const account = {
+    ...(tier !== undefined && { tier }),
+    ...(limits !== undefined && { limits }),
+    ...(concurrency !== undefined && { concurrency }),
+    ...(version !== undefined && { version }),
+  }
+  return { account }
+}
+
+function keyFacts({ id, version, budgets, requestsPerMinute, concurrency, limits }: KeyRow): KeyFacts {
   return {
     id,
     version,
     budgets,
     ...(requestsPerMinute === undefined ? {} : { requestsPerMinute }),
     ...(concurrency === undefined ? {} : { concurrency }),
+    ...(limits === undefined ? {} : { limits }),
   }
 }

@@ -1,7 +1,7 @@
 import type { Call, Target } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { Platform } from '../ports.ts'
-import { reachOf, type Reach } from './attempt.ts'
+import { reachOf, type Reach } from './try.ts'
 import { AttemptFailed, callVendor, type VendorCall } from './vendor-answer.ts'
 
 /** A count that takes longer is not waited for: ours is there at once. */

@@ -1,22 +1,30 @@
 import type { Attempt, Call, Target } from '../core/call.ts'
-import type { Model, VendorEntry } from '../core/catalog.ts'
+import type { Random } from '../core/draw.ts'
 import { GatewayError } from '../core/errors.ts'
+import type { Candidate, TryFailure } from '../core/routing.ts'
 import type { Platform } from '../ports.ts'
-import { vendors } from '../vendors/index.ts'
 import type { Vendor } from '../vendors/vendor.ts'
-import { hideKey } from './hide-key.ts'
-import { AttemptFailed, callVendor, type Trying, type VendorAnswer, type VendorCall } from './vendor-answer.ts'
+import { abandonedCost, failedCost } from './lost-cost.ts'
+import { mayPass, pauseBefore } from './retry.ts'
+import { failureOf, startTry, type Try, type TryEnd } from './try.ts'
+import type { VendorAnswer } from './vendor-answer.ts'
+import { watched } from './watched.ts'
 
-/** Tries of one call at most, over all its targets. */
-const attemptLimit = 4
+/** Tries of one call at most, over all its targets and rounds. */
+const attemptLimit = 6
+/** Tries of one call that run at once. */
+const abreast = 2
 
 /** Why an attempt ended that was not the vendor's fault. */
 const callerLeft = 'caller_left'
+const outrun = 'outrun'
 
 /** A target that answered, and every try until then. */
 export interface Answered {
   readonly answer: VendorAnswer
   readonly target: Target
+  /** The public model that the target was asked as: another one than the caller's where that did not answer. */
+  readonly model: string
   readonly vendor: Vendor
   /** What was asked of the vendor, which may differ from what the caller wants. */
   readonly streamed: boolean
@@ -52,107 +60,260 @@ export class CallerGone extends Error {
   }
 }
 
+export interface AttemptRules {
+  /** Rounds over the candidates after the first one. */
+  readonly retries: number
+  /** Without content for so long, the next candidate is asked too. */
+  readonly hedgeMs?: number | undefined
+  /** Takes one further try from what all calls together may have; false where nothing is left. */
+  readonly spend: () => boolean
+  readonly random: Random
+}
+
 export interface AttemptOptions {
   readonly call: Call
-  readonly model: Model
   /** Best first. */
-  readonly targets: readonly Target[]
+  readonly candidates: readonly Candidate[]
   /** Ask the vendor for a stream. */
   readonly stream: boolean
   /** Ends the search: with a GatewayError as its reason for that one, with any other because the caller hung up. */
   readonly signal: AbortSignal
+  readonly rules: AttemptRules
+}
+
+/** Where a search stands. */
+interface Search {
+  readonly platform: Platform
+  readonly options: AttemptOptions
+  readonly attempts: Attempt[]
+  readonly running: Set<Try>
+  /** By candidate, in this round: the keys that have failed it, and its last failure. */
+  readonly failedKeys: Map<Candidate, Set<string>>
+  readonly failures: Map<Candidate, TryFailure>
+  /** Still to be tried in this round. */
+  queue: Candidate[]
+  /** Those that took no call: they are asked again where nothing else is left, and then even the unready may answer. */
+  passedOver: Candidate[]
+  isLastResort: boolean
+  round: number
+  tries: number
+  /** A vendor has begun to answer. */
+  begun: boolean
+  last: GatewayError | undefined
+  /** The second try beside the first was made; there is one of them at most. */
+  isHedged: boolean
+  /** All calls together have been tried again often enough for now. */
+  isSpent: boolean
 }
 
 /**
- * Calls the targets in order until one answers with content. A fault of the caller's own request ends the search,
+ * Calls the candidates in order until one answers with content. A fault of the caller's own request ends the search,
  * because no other target would take it; a vendor that cannot do what is asked is passed over. Throws NoAnswer or
  * CallerGone.
  */
 export async function attemptTargets(platform: Platform, options: AttemptOptions): Promise<Answered> {
-  const attempts: Attempt[] = []
-  let last: GatewayError | undefined
-  let trying: Trying | undefined
-  const { signal, call } = options
-  signal.addEventListener('abort', () => trying?.abort())
+  const search: Search = {
+    ...{ platform, options, attempts: [], running: new Set(), failedKeys: new Map(), failures: new Map() },
+    ...{ queue: [...options.candidates], passedOver: [], isLastResort: false },
+    ...{ round: 1, tries: 0, begun: false, last: undefined, isHedged: false, isSpent: false },
+  }
+  const abort = (): void => search.running.forEach((tried) => tried.abort())
+  options.signal.addEventListener('abort', abort)
+  try {
+    return await seek(search)
+  } finally {
+    options.signal.removeEventListener('abort', abort)
+    // Only after a fault of our own is anything left.
+    abort()
+  }
+}
 
-  for (const target of options.targets) {
-    if (attempts.length === attemptLimit) break
-    const reach = reachOf(platform, target)
-    if (!reach) continue
-    // The caller may have left while the call was admitted: then nobody would end the try.
-    if (signal.aborted) throw givenUp(signal, attempts, false)
-    const started = { vendor: target.vendor, model: target.model, startedAtMs: platform.clock.now() }
-    const prepared = prepare(options, reach, target)
-    if (prepared instanceof GatewayError) {
-      // What one vendor could not do is told only where no other was asked.
-      last ??= prepared
+async function seek(search: Search): Promise<Answered> {
+  const { running, options } = search
+  for (;;) {
+    if (running.size === 0) {
+      // The caller may have left while the call was admitted: then nobody would end the try.
+      if (options.signal.aborted) throw givenUp(search)
+      if (!startNext(search) && !(await startRound(search))) throw nothingLeft(search)
+      if (running.size === 0) continue
+    }
+    const end = await nextEnd(search)
+    if (end === undefined) startNext(search)
+    else if (end.kind === 'answered') return await won(search, end)
+    else await lost(search, end)
+  }
+}
+
+/** Starts the next try, if there is one and one more is allowed; says whether it did. */
+function startNext(search: Search): boolean {
+  const { options, platform, running } = search
+  const { rules } = options
+  while (search.tries < attemptLimit && running.size < abreast) {
+    const candidate = search.queue.shift()
+    if (!candidate) {
+      if (search.isLastResort || running.size > 0) return false
+      search.queue = search.passedOver
+      search.isLastResort = true
       continue
     }
-    trying = callVendor(platform, prepared)
-    try {
-      const answer = await trying.answer
-      // From here on the relay decides what a hang-up means.
-      trying = undefined
-      const { vendor, reading, streamed, request } = prepared
-      const answering = { ...started, endedAtMs: started.startedAtMs, status: answer.head.status }
-      const { dropped = [] } = request
-      const tried = [...attempts, answering]
-      return { answer, target, vendor, streamed, passes: !reading.translates, dropped, attempts: tried }
-    } catch (caught) {
-      if (!(caught instanceof AttemptFailed)) throw caught
-      const { error, fault } = caught.failure
-      const reason = signal.aborted ? codeOf(signal) : error.code
-      attempts.push({ ...started, endedAtMs: platform.clock.now(), status: caught.status, error: reason })
-      if (signal.aborted) throw givenUp(signal, attempts, trying?.begun === true)
-      if (fault === 'account') platform.log('vendor_account_refused', { vendor: target.vendor, status: caught.status })
-      if (fault === 'caller') throw new NoAnswer(error, attempts)
-      last = error
+    const without = search.failedKeys.get(candidate) ?? new Set<string>()
+    const mayStart = (): boolean => search.tries === 0 || rules.spend()
+    const tried = startTry(platform, options, { candidate, without, isLastResort: search.isLastResort, mayStart })
+    if (tried === 'not_now') {
+      search.isSpent = true
+      return false
+    }
+    if (tried === 'takes_none') {
+      if (!search.isLastResort) search.passedOver.push(candidate)
+    } else if (tried instanceof GatewayError) {
+      // What one vendor could not do is told only where no other was asked.
+      search.last ??= tried
+    } else {
+      running.add(tried)
+      search.tries++
+      return true
     }
   }
-  throw new NoAnswer(last ?? noTarget(call), attempts)
+  return false
+}
+
+/** Puts what may go well by now into another round, after a pause. */
+async function startRound(search: Search): Promise<boolean> {
+  const { options, failures, platform } = search
+  const { rules, signal, candidates } = options
+  if (search.round > rules.retries || search.isSpent || search.tries >= attemptLimit) return false
+  const pauseMs = pauseBefore({ round: search.round, failures: [...failures.values()], draw: rules.random() })
+  if (pauseMs === undefined) return false
+  await wait(platform, { ms: pauseMs, signal })
+  if (signal.aborted) throw givenUp(search)
+  search.round++
+  search.queue = candidates.filter((candidate) => {
+    const failure = failures.get(candidate)
+    return failure !== undefined && mayPass(failure)
+  })
+  search.passedOver = []
+  search.isLastResort = false
+  search.failedKeys.clear()
+  failures.clear()
+  return startNext(search)
+}
+
+function wait({ clock }: Pick<Platform, 'clock'>, { ms, signal }: { ms: number; signal: AbortSignal }): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = clock.after(ms, done)
+    signal.addEventListener('abort', done)
+    function done(): void {
+      stop()
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+  })
+}
+
+/** The first try to end; undefined where it is time for a second one beside the first. */
+async function nextEnd(search: Search): Promise<TryEnd | undefined> {
+  const { running, options, platform, queue } = search
+  const { hedgeMs } = options.rules
+  const ends = [...running].map(({ end }) => end)
+  if (hedgeMs === undefined || search.isHedged || queue.length === 0) return Promise.race(ends)
+  const late = Promise.withResolvers<undefined>()
+  const stop = platform.clock.after(hedgeMs, () => {
+    search.isHedged = true
+    late.resolve(undefined)
+  })
+  try {
+    return await Promise.race([...ends, late.promise])
+  } finally {
+    stop()
+  }
+}
+
+async function won(search: Search, { tried, answer }: TryEnd & { kind: 'answered' }): Promise<Answered> {
+  const { attempts, running } = search
+  running.delete(tried)
+  const { candidate, prepared, startedAtMs, place } = tried
+  const { target, model } = candidate
+  await abandon(search)
+  const answering = { ...triedAt(tried), endedAtMs: startedAtMs, status: answer.head.status }
+  const { vendor, reading, streamed, request } = prepared
+  const { dropped = [] } = request
+  const shown = { target, model, vendor, streamed, passes: !reading.translates, dropped }
+  return { ...shown, answer: watched(answer, place), attempts: [...attempts, answering] }
+}
+
+/** Breaks off what is still running; the books say what it may cost. */
+async function abandon({ running, platform, attempts, options }: Search): Promise<void> {
+  const left = [...running]
+  running.clear()
+  for (const tried of left) {
+    const status = tried.trying.head?.status ?? 0
+    tried.place.left()
+    tried.abort()
+    // It has been decided without it: how it ends says nothing any more.
+    tried.end.catch(() => {})
+    const cost = await abandonedCost(platform, {
+      call: options.call,
+      target: tried.candidate.target,
+      counts: undefined,
+    })
+    attempts.push({ ...triedAt(tried), endedAtMs: platform.clock.now(), status, error: outrun, ...cost })
+  }
+}
+
+async function lost(search: Search, { tried, failed }: TryEnd & { kind: 'failed' }): Promise<void> {
+  const { attempts, options, platform, failures } = search
+  const { error, fault } = failed.failure
+  const { candidate, place } = tried
+  search.running.delete(tried)
+  search.begun ||= tried.trying.begun
+  const isGivenUp = options.signal.aborted
+  if (isGivenUp) place.left()
+  else place.failed(failureOf(failed))
+  const { vendor } = candidate.target
+  const cost = failedCost({ call: options.call, target: candidate.target, counts: failed.usage?.counts })
+  const reason = isGivenUp ? codeOf(options.signal) : error.code
+  attempts.push({ ...triedAt(tried), endedAtMs: platform.clock.now(), status: failed.status, error: reason, ...cost })
+  if (isGivenUp) return
+  if (fault === 'account') platform.log('vendor_account_refused', { vendor, key: place.keyId, status: failed.status })
+  if (fault === 'caller') return refused(search, tried, error)
+  search.last = error
+  failures.set(candidate, failureOf(failed))
+  if (fault === 'down') return
+  // Another of our keys may be taken where this one was not.
+  search.failedKeys.set(candidate, (search.failedKeys.get(candidate) ?? new Set<string>()).add(place.keyId))
+  search.queue.unshift(candidate)
+}
+
+/** No other target would take the request either, unless it is only too long for this one. */
+async function refused(search: Search, { candidate }: Try, error: GatewayError): Promise<void> {
+  const { contextTokens } = candidate.target
+  const isRoomier = ({ target }: Candidate): boolean =>
+    contextTokens !== undefined && target.contextTokens !== undefined && target.contextTokens > contextTokens
+  search.queue = error.code === 'context_length_exceeded' ? search.queue.filter(isRoomier) : []
+  search.passedOver = search.queue.length > 0 ? search.passedOver.filter(isRoomier) : []
+  search.last = error
+  if (search.queue.length > 0) return
+  await abandon(search)
+  throw new NoAnswer(error, search.attempts)
+}
+
+function triedAt({ candidate, startedAtMs }: Try): Pick<Attempt, 'vendor' | 'model' | 'startedAtMs'> {
+  return { vendor: candidate.target.vendor, model: candidate.target.model, startedAtMs }
+}
+
+function nothingLeft({ last, options, attempts }: Search): NoAnswer {
+  return new NoAnswer(last ?? noTarget(options.call), attempts)
 }
 
 function noTarget({ model }: Call): GatewayError {
   return new GatewayError('no_target_available', `Model "${model}" has no vendor that is ready. Try again later.`)
 }
 
-interface Prepared extends VendorCall {
-  readonly streamed: boolean
-}
-
-/** The request for a target, or why its vendor cannot do what is asked. */
-function prepare({ call, stream }: AttemptOptions, reach: Reach, target: Target): Prepared | GatewayError {
-  const { vendor, entry, apiKey } = reach
-  const access = { baseUrl: entry.baseUrl, apiKey, connectMs: entry.limits.connectMs }
-  const reading = { call, translates: !vendor.speaks.includes(call.dialect) }
-  try {
-    const streamed = stream || vendor.streamOnly?.(call, target) === true
-    const request = vendor.request(call, target, access, streamed)
-    return { vendor, request, limits: entry.limits, reading, streamed }
-  } catch (caught) {
-    if (caught instanceof GatewayError) return caught
-    throw caught
-  }
-}
-
-function givenUp({ reason }: AbortSignal, attempts: readonly Attempt[], begun: boolean): NoAnswer | CallerGone {
+function givenUp({ options, attempts, begun }: Search): NoAnswer | CallerGone {
+  const { reason } = options.signal
   return reason instanceof GatewayError ? new NoAnswer(reason, attempts) : new CallerGone(attempts, begun)
 }
 
 function codeOf({ reason }: AbortSignal): string {
   return reason instanceof GatewayError ? reason.code : callerLeft
-}
-
-export interface Reach {
-  readonly vendor: Vendor
-  readonly entry: VendorEntry
-  readonly apiKey: string
-}
-
-/** How to reach a target; undefined where its vendor is not live. */
-export function reachOf(platform: Platform, target: Target): Reach | undefined {
-  const entry = platform.catalog().vendors.get(target.vendor)
-  const vendor = entry && vendors.get(entry.adapter)
-  const apiKey = entry?.apiKeys[0]
-  return entry && vendor && apiKey !== undefined ? { entry, vendor: hideKey(vendor, apiKey), apiKey } : undefined
 }

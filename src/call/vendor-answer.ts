@@ -5,7 +5,7 @@ import { createSseParser, type EventParser, type ServerEvent } from '../core/sse
 import type { TimeLimits } from '../core/catalog.ts'
 import { isObject, parseJson } from '../core/wire.ts'
 import type { Platform, Receiver, Sending, VendorHead, VendorRequest } from '../ports.ts'
-import type { Piece, ReaderOptions, Vendor, VendorFailure, VendorReply } from '../vendors/vendor.ts'
+import type { Piece, ReaderOptions, Vendor, VendorFailure, VendorReply, VendorUsage } from '../vendors/vendor.ts'
 
 /** An error body is read up to here; what lies beyond tells nothing more. */
 const errorBodyLimit = 64 * 1024
@@ -52,11 +52,14 @@ export type VendorAnswer =
 export class AttemptFailed extends Error {
   readonly failure: VendorFailure
   readonly status: number
-  constructor(failure: VendorFailure, status: number) {
+  /** What the vendor said that it had counted until then, for which it may ask money. */
+  readonly usage: VendorUsage | undefined
+  constructor(failure: VendorFailure, status: number, usage?: VendorUsage) {
     super(failure.error.message, { cause: failure.error })
     this.name = 'AttemptFailed'
     this.failure = failure
     this.status = status
+    this.usage = usage
   }
 }
 
@@ -73,6 +76,7 @@ export interface Trying {
   readonly answer: Promise<VendorAnswer>
   /** The vendor has sent its status line. */
   readonly begun: boolean
+  readonly head: VendorHead | undefined
   abort(): void
 }
 
@@ -130,6 +134,9 @@ export function callVendor(tools: Tools, call: VendorCall): Trying {
     get begun() {
       return state.head !== undefined
     },
+    get head() {
+      return state.head
+    },
     abort: () => stop(state, new GatewayError('vendor_error', 'The call was given up.')),
   }
 }
@@ -183,7 +190,8 @@ function broken(state: State, error: GatewayError): void {
   if (state.mode === 'over') return
   over(state)
   if (state.isCommitted) return tell(state, (listener) => listener.fail(error))
-  state.reject(new AttemptFailed({ error, fault: 'down' }, state.head?.status ?? 0))
+  const told = state.early.findLast(({ piece }) => piece.usage)?.piece.usage
+  state.reject(new AttemptFailed({ error, fault: 'down' }, state.head?.status ?? 0, told))
 }
 
 /** The listener may not be there yet: the last word waits for it. */
@@ -229,7 +237,7 @@ function readReply({ body: collected, call, resolve, reject }: State, head: Vend
   if (isObject(body) && reply && !reply.error) return resolve({ kind: 'body', head, ...answerOf(bytes, body, reply) })
   const error =
     reply?.error ?? new GatewayError('vendor_error', 'The vendor answered with something that is no answer.')
-  reject(new AttemptFailed({ error, fault: 'down' }, head.status))
+  reject(new AttemptFailed({ error, fault: 'down' }, head.status, reply?.usage))
 }
 
 function answerOf(bytes: Uint8Array, body: JsonObject, reply: VendorReply) {

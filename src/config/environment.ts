@@ -11,7 +11,11 @@ export interface EnvironmentValues {
     readonly managementKey: string | undefined
     /** What keys are hashed with. */
     readonly secret: string | undefined
+    /** What vendors' keys are encrypted with in the database; absent: with what keys are hashed with. */
+    readonly vendorKeySecret: string | undefined
     readonly databaseUrl: string | undefined
+    /** The owner of the tables, where the gateway's own role is none. */
+    readonly migrationDatabaseUrl: string | undefined
     /** One server, or nodes of a cluster. */
     readonly redisUrls: readonly string[] | undefined
   }
@@ -38,8 +42,14 @@ export function readEnvironment(env: Environment): { values: EnvironmentValues; 
     masterKey: read('TOLLGATE_MASTER_KEY', key, keyRule),
     managementKey: read('TOLLGATE_MANAGEMENT_KEY', key, keyRule),
     secret: read('TOLLGATE_SECRET', /^[\x20-\x7e]{16,}$/, 'at least 16 printable ASCII characters'),
+    vendorKeySecret: read('TOLLGATE_VENDOR_KEY_SECRET', /^[\x20-\x7e]{16,}$/, 'at least 16 printable ASCII characters'),
     databaseUrl: read(
       'DATABASE_URL',
+      /^postgres(ql)?:\/\/./,
+      'an address that begins with postgres:// or postgresql://',
+    ),
+    migrationDatabaseUrl: read(
+      'MIGRATION_DATABASE_URL',
       /^postgres(ql)?:\/\/./,
       'an address that begins with postgres:// or postgresql://',
     ),
@@ -54,6 +64,8 @@ export function readEnvironment(env: Environment): { values: EnvironmentValues; 
   }
   if (rest.redisUrls && rest.databaseUrl === undefined)
     faults.push('environment REDIS_URL: needs a DATABASE_URL, because replicas share their books too')
+  if (rest.migrationDatabaseUrl !== undefined && rest.databaseUrl === undefined)
+    faults.push('environment MIGRATION_DATABASE_URL: needs a DATABASE_URL, with the role that serves')
   const host = read('HOST', /^[A-Za-z0-9.:_-]{1,255}$/, 'an address or a host name')
   return { values: { host, port: port === undefined ? undefined : Number(port), rest }, faults }
 }

@@ -58,8 +58,13 @@ export function decimal(value: string | number): bigint | undefined {
   return Number(plain) === value ? parseMoney(plain) : undefined
 }
 
+/** What an amount must be, in words. */
+export function amountRule(what: string): string {
+  return `must be ${what} from 0 to ${maxAmount} with at most nine decimals, such as "0.15"`
+}
+
 export function amount(what: string) {
-  const error = `must be ${what} from 0 to ${maxAmount} with at most nine decimals, such as "0.15"`
+  const error = amountRule(what)
   const fits = (value: string | number): boolean => {
     const nanos = decimal(value)
     return nanos !== undefined && nanos >= 0n && nanos <= maxAmountNanos

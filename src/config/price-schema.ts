@@ -17,9 +17,11 @@ const million = 1_000_000
 const maxFactor = 1_000n
 const maxMarkup = 10_000
 
+export const tokenPrice = 'a price per million tokens'
+
 const unitPrices = Object.fromEntries(
   unitNames.map((unit) => {
-    const price = amount(units[unit].per === 'mtok' ? 'a price per million tokens' : 'a price per piece')
+    const price = amount(units[unit].per === 'mtok' ? tokenPrice : 'a price per piece')
     return [unit, price.optional().describe(`For ${units[unit].label}`)]
   }),
 ) as Record<Unit, z.ZodOptional<ReturnType<typeof amount>>>
@@ -73,9 +75,6 @@ function ppm(value: string | number): number | undefined {
 export const prices = section({
   currency: currency.default('USD'),
   ...unitPrices,
-  // Every call counts both, and a count without a price cannot be charged.
-  input: amount('a price per million tokens').describe('For input tokens'),
-  output: amount('a price per million tokens').describe('For output tokens'),
   tiers: z
     .array(tier, { error: 'must be a list of tiers by the length of the prompt' })
     .max(maxTiers, { error: `must hold at most ${maxTiers} tiers` })

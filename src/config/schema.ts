@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { TimeLimits } from '../core/catalog.ts'
+import { operations } from '../core/measure.ts'
 import {
   maxModels,
   maxTargets,
@@ -12,8 +13,11 @@ import {
 import { type Unit, unitNames, units } from '../core/price.ts'
 import { parseWeight } from '../core/tokens.ts'
 import { addresses } from '../vendors/addresses.ts'
-import { amount, currency, named, type Names, oneOf, percent, section, text, wholeOr } from './fields.ts'
+import { cacheStores, caching, idempotency } from './cache-schema.ts'
+import { amount, currency, named, type Names, oneOf, percent, section, text, whole, wholeOr } from './fields.ts'
+import { limits } from './limits-schema.ts'
 import { exchangeRate, prices } from './price-schema.ts'
+import { routing, targetFields, vendorKey } from './routing-schema.ts'
 
 /** The configuration file as people write it. Every refusal is one sentence that says what is allowed. */
 
@@ -59,6 +63,11 @@ const vendor = section({
     )
     .max(maxKeys, { error: `must hold at most ${maxKeys} keys` })
     .optional(),
+  keys: z
+    .array(vendorKey, { error: 'must be a list of keys with their names' })
+    .max(maxKeys, { error: `must hold at most ${maxKeys} keys` })
+    .optional()
+    .describe('Keys that are for some calls only, beside those of api_keys'),
   timeouts: section({
     connect_ms: wholeOr(defaultLimits.connectMs, 1, hourMs),
     first_byte_ms: wholeOr(defaultLimits.firstByteMs, 1, hourMs),
@@ -71,6 +80,7 @@ const target = section({
   vendor: text(/^.{1,32}$/, 'must name a vendor of this file'),
   model: text(vendorModelName.pattern, vendorModelName.error),
   region: text(region.pattern, region.error).optional(),
+  ...targetFields,
 })
 
 const weightRule = 'must be a number of tokens above 0, at most 1000000, with at most six decimals, such as "2.5"'
@@ -87,11 +97,14 @@ const model = section({
     .array(target, { error: 'must be a list of targets, best first' })
     .min(1, { error: 'must hold at least one target' })
     .max(maxTargets, { error: `must hold at most ${maxTargets} targets` }),
+  operation: oneOf(operations).optional().describe('The only thing it does; without it, whatever it has a price for'),
   prices: prices.optional(),
   free: z.literal(true, { error: 'must be true, or be left out' }).optional(),
   token_weights: section(tokenWeights).optional(),
   max_output_tokens: wholeOr(outputTokens.fallback, 1, outputTokens.most),
   policies: policies.prefault({}),
+  routing: routing.optional(),
+  cache: caching.optional(),
 })
 
 const account = section({
@@ -114,7 +127,19 @@ export const fileSchema = section({
     .array(exchangeRate, { error: 'must be a list of rates of exchange' })
     .max(maxExchangeRates, { error: `must hold at most ${maxExchangeRates} rates` })
     .default([]),
-  defaults: section({ policies: policies.prefault({}) }).prefault({}),
+  defaults: section({
+    policies: policies.prefault({}),
+    routing: routing.optional(),
+    cache: caching.optional(),
+  }).prefault({}),
+  cache: cacheStores.prefault({}),
+  idempotency: idempotency.prefault({}),
+  limits: limits.prefault({}),
+  probes: section({
+    every_seconds: whole(1, 3_600)
+      .optional()
+      .describe('How often targets in doubt are asked something. Default: never'),
+  }).prefault({}),
   holds: section({
     first_output_tokens: wholeOr(1_024, 1, 1_000_000),
     cap: amount('an amount of money').optional(),

@@ -1,5 +1,8 @@
+import type { FormPart } from './form.ts'
+import type { Measure } from './measure.ts'
 import type { Nanos } from './money.ts'
 import type { Counts, PriceSet } from './price.ts'
+import type { RateLimit } from './rate-limit.ts'
 import type { TokenAsset } from './tokens.ts'
 
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject
@@ -8,8 +11,22 @@ export interface JsonObject {
 }
 
 /** A dialect is what a caller or a vendor speaks; an operation is what is asked, in any dialect. */
-export type Dialect = 'chat' | 'completions' | 'responses' | 'messages' | 'generate'
-export type Operation = 'chat'
+export type Dialect =
+  | 'chat'
+  | 'completions'
+  | 'responses'
+  | 'messages'
+  | 'generate'
+  | 'embeddings'
+  | 'embed'
+  | 'moderations'
+  | 'rerank'
+  | 'images'
+  | 'image-edits'
+  | 'speech'
+  | 'transcriptions'
+  | 'translations'
+export type Operation = 'chat' | 'embeddings' | 'moderations' | 'rerank' | 'images' | 'speech' | 'transcription'
 
 /** The windows that a budget can have, aligned to the UTC calendar; `total` never starts anew. */
 export type BudgetWindow = 'total' | 'hour' | 'day' | 'week' | 'month'
@@ -28,6 +45,13 @@ export interface KeyFacts {
   readonly budgets: readonly Budget[]
   readonly requestsPerMinute?: number
   readonly concurrency?: number
+  /** Further limits by time: at most one for each window of requests and of tokens. Absent: none. */
+  readonly limits?: readonly RateLimit[]
+}
+
+/** The counters of an account itself stand above the keys of a chain, as one more key under this id. */
+export function accountKeyId(accountId: number): number {
+  return -accountId
 }
 
 /** Who calls: the account that pays, the key, and every key above it. */
@@ -43,6 +67,25 @@ export interface Caller {
   readonly chain: readonly KeyFacts[]
   /** Allow-lists of the chain: a model must be in each of them. A key without a list adds none. */
   readonly models: readonly (readonly string[])[]
+  /** What the account's row says of its limits over all keys; absent: nothing. */
+  readonly account?: AccountLimits
+}
+
+export interface AccountLimits {
+  /** Names limits of the configuration. */
+  readonly tier?: string
+  readonly limits?: readonly RateLimit[]
+  readonly concurrency?: number
+  /** Raised by every change of these. */
+  readonly version?: number
+}
+
+/** What of a request the inner language has no words for, although the answer depends on it. */
+export interface Beyond {
+  /** The parameter, in the caller's words. */
+  readonly param: string
+  /** Why no translation can serve it, and what to do. */
+  readonly message: string
 }
 
 /** What is asked, in the caller's own words and in the inner language. */
@@ -59,14 +102,20 @@ export interface Call {
   readonly body: JsonObject
   /**
    * The same request as OpenAI's chat completions body, the inner language; for a caller who speaks it, `body` itself.
-   * Whatever is counted, held or translated reads this one.
+   * Whatever is counted, held or translated reads this one. Of another operation it is OpenAI's body for that one.
    */
   readonly inner: JsonObject
+  /** The parts of a form, in their order, files among them: `body` has its texts alone. Absent: the body is JSON. */
+  readonly parts?: readonly FormPart[]
+  /** What is held and counted of a call that is no conversation. */
+  readonly measure?: Measure
+  /** Only a vendor of the caller's own dialect can serve this; absent: a translation says all that matters. */
+  readonly beyond?: Beyond
   readonly stream: boolean
   /** The caller's headers, by lower-case name, that a vendor of his dialect gets as they came. */
   readonly headers?: Readonly<Record<string, string>>
-  /** How a stream is framed: server-sent events, or the elements of one JSON array. Absent: events. */
-  readonly form?: 'sse' | 'array'
+  /** How a stream is framed: server-sent events, the elements of one JSON array, or bytes as they are. Absent: events. */
+  readonly form?: 'sse' | 'array' | 'bytes'
   /** The caller wants the usage event of a stream. */
   readonly wantsUsage: boolean
   /** The caller's own bound on output tokens. */
@@ -86,6 +135,14 @@ export interface Target {
   readonly region?: string
   /** What we pay; absent where nobody has told us. */
   readonly costs?: PriceSet
+  /** The share of the traffic under `weighted`, and how much it can carry under `least-busy`; absent: 1. */
+  readonly weight?: number
+  /** The operator's mark for its answers, from 0 to 100; absent: 100. */
+  readonly quality?: number
+  /** Tokens of prompt and answer that it takes at most; absent: nobody has told us. */
+  readonly contextTokens?: number
+  /** The longest answer that may be asked of it. */
+  readonly maxOutputTokens?: number
 }
 
 /** Where a count came from. `counted` carries the tokenizer's name and version in `Usage.tokenizer`. */

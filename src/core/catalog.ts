@@ -1,5 +1,7 @@
-import type { Target } from './call.ts'
+import type { Operation, Target } from './call.ts'
+import type { CachePolicy } from './caching.ts'
 import type { ExchangeRate, PriceSet } from './price.ts'
+import type { RoutingPolicy, VendorKey } from './routing.ts'
 import type { TokenWeights } from './tokens.ts'
 
 /** What an operator may decide about how a model's calls are served and who pays for broken ones. */
@@ -21,11 +23,17 @@ export interface Policies {
 export interface Model {
   readonly name: string
   readonly targets: readonly Target[]
+  /** The only thing it does. Absent: whatever its targets can do, as far as it has a price. */
+  readonly operation?: Operation
   /** Absent: the model is not priced, and every call is refused. A free model has prices of zero. */
   readonly prices?: PriceSet
   /** Most output tokens the model gives; bounds the hold of a call that names no bound. */
   readonly maxOutputTokens: number
   readonly policies: Policies
+  /** Absent: `defaultRouting` of core/routing.ts. */
+  readonly routing?: RoutingPolicy
+  /** Absent: `defaultCaching` of core/caching.ts. */
+  readonly caching?: CachePolicy
   /** What packages count for each of a unit, where it is not one for a token. */
   readonly tokenWeights?: TokenWeights
   readonly createdAtMs: number
@@ -52,6 +60,8 @@ export interface VendorEntry {
   readonly baseUrl: string
   /** Secrets; never logged, never in an answer. Empty: the vendor is not live. */
   readonly apiKeys: readonly string[]
+  /** The same keys and what each is for; absent where all are for every call. See `keysOf` of core/routing.ts. */
+  readonly keys?: readonly VendorKey[]
   readonly limits: TimeLimits
 }
 

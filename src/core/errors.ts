@@ -1,3 +1,5 @@
+import type { TightestLimits } from './rate-limit.ts'
+
 /** Every error that a caller can see: status, type in OpenAI's words, and whether sending the same again can help. */
 const table = {
   invalid_api_key: [401, 'authentication_error', false],
@@ -9,8 +11,11 @@ const table = {
   method_not_allowed: [405, 'invalid_request_error', false],
   request_timeout: [408, 'invalid_request_error', true],
   conflict: [409, 'invalid_request_error', false],
+  /** A call with the same `Idempotency-Key` has not ended yet. */
+  call_in_progress: [409, 'invalid_request_error', true],
   request_too_large: [413, 'invalid_request_error', false],
   unsupported_media_type: [415, 'invalid_request_error', false],
+  idempotency_key_reused: [422, 'invalid_request_error', false],
   invalid_json: [400, 'invalid_request_error', false],
   invalid_value: [400, 'invalid_request_error', false],
   context_length_exceeded: [400, 'invalid_request_error', false],
@@ -39,6 +44,8 @@ export interface ErrorDetails {
   readonly status?: number
   /** The vendor's own error code, shown to the caller in place of ours when it is about his request. */
   readonly vendorCode?: string
+  /** What is left of the limits by time that bind the caller; sent as `x-ratelimit-*`. */
+  readonly left?: TightestLimits
   readonly cause?: unknown
 }
 
@@ -51,6 +58,7 @@ export class GatewayError extends Error {
   readonly param: string | undefined
   readonly retryAfterMs: number | undefined
   readonly vendorCode: string | undefined
+  readonly left: TightestLimits | undefined
   readonly #status: number | undefined
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
@@ -60,6 +68,7 @@ export class GatewayError extends Error {
     this.param = details.param
     this.retryAfterMs = details.retryAfterMs
     this.vendorCode = details.vendorCode
+    this.left = details.left
     this.#status = details.status
   }
 

@@ -14,6 +14,8 @@ export const units = {
   reasoning: { per: 'mtok', label: 'reasoning tokens', else: 'output' },
   audio_input: { per: 'mtok', label: 'audio input tokens', else: 'input' },
   audio_output: { per: 'mtok', label: 'audio output tokens', else: 'output' },
+  image_input: { per: 'mtok', label: 'image input tokens', else: 'input' },
+  image_output: { per: 'mtok', label: 'image output tokens', else: 'output' },
   image: { per: 'unit', label: 'images' },
   search: { per: 'unit', label: 'searches' },
   second: { per: 'unit', label: 'seconds' },

@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from './call.ts'
+import type { Call, Json, JsonObject } from './call.ts'
 import { argumentsText, isList, isObject, objectsOf, stringOf } from './wire.ts'
 
 /** What there is to count in a prompt before a vendor has counted it. */
@@ -119,4 +119,9 @@ export function readPrompt(body: JsonObject): PromptText {
   }
   const bytes = tally.texts.reduce((sum, text) => sum + utf8Length(text), 0)
   return { texts: tally.texts, fixedTokens: tally.fixed, upperBound: bytes + tally.fixed }
+}
+
+/** What a call of any operation reads as tokens. */
+export function promptOf({ inner, measure }: Pick<Call, 'inner' | 'measure'>): PromptText {
+  return measure?.prompt ?? readPrompt(inner)
 }

@@ -186,14 +186,14 @@ function sum(counts: Counts, units: readonly Unit[]): number {
   return units.reduce((total, unit) => total + (counts[unit] ?? 0), 0)
 }
 
-/** All tokens read: fresh, cached, written to a cache, audio. */
+/** All tokens read: fresh, cached, written to a cache, audio, images. */
 export function inputTotal(counts: Counts): number {
-  return sum(counts, ['input', 'cached_input', 'cache_write_5m', 'cache_write_1h', 'audio_input'])
+  return sum(counts, ['input', 'cached_input', 'cache_write_5m', 'cache_write_1h', 'audio_input', 'image_input'])
 }
 
-/** All tokens generated: answer, reasoning, audio. */
+/** All tokens generated: answer, reasoning, audio, images. */
 export function outputTotal(counts: Counts): number {
-  return sum(counts, ['output', 'reasoning', 'audio_output'])
+  return sum(counts, ['output', 'reasoning', 'audio_output', 'image_output'])
 }
 
 /**

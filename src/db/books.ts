@@ -1,7 +1,8 @@
 import { and, eq } from 'drizzle-orm'
-import type { BudgetWindow, UsageRecord } from '../core/call.ts'
+import type { AccountLimits, BudgetWindow, UsageRecord } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
 import { printMoney, type Nanos } from '../core/money.ts'
+import type { RateLimit } from '../core/rate-limit.ts'
 import type { AccountRow, Books, Flushed, KeyRow } from '../ports.ts'
 import { openAdjustments, type AdjustmentBooks } from './adjustments.ts'
 import { checkAll, checkRecent } from './checks.ts'
@@ -93,6 +94,7 @@ export function openBooks(database: Database, { now }: BooksOptions = {}): Durab
       return row?.spent ?? 0n
     },
     flush: (records) => flush(database, records),
+    booked: (ids) => booked(database, ids),
     createAccount: (wanted) => createAccount(database, wanted),
     recharge: (payment) => recharge(database, payment),
     balance: (accountId) => balance(database, accountId),
@@ -123,11 +125,16 @@ interface ChainRow {
   readonly budgets: readonly StoredBudget[]
   readonly requests_per_minute: number | null
   readonly concurrency: number | null
+  readonly limits: readonly RateLimit[]
   readonly expires_at: Date | null
   readonly revoked_at: Date | null
   readonly currency: string | null
   readonly discount_ppm: number | null
   readonly status: AccountRow['status'] | null
+  readonly tier: string | null
+  readonly account_limits: readonly RateLimit[] | null
+  readonly account_concurrency: number | null
+  readonly account_version: number | null
 }
 
 async function findKey(database: Database, hash: string): ReturnType<Books['findKey']> {
@@ -138,8 +145,18 @@ async function findKey(database: Database, hash: string): ReturnType<Books['find
   const payer =
     id === null || currency === null || discountPpm === null || status === null
       ? undefined
-      : { id: small(id), currency, discountPpm, status }
+      : { id: small(id), currency, discountPpm, status, ...accountLimits(leaf) }
   return { chain: rows.map(keyRow), account: payer }
+}
+
+function accountLimits(row: ChainRow): AccountLimits {
+  const { tier, account_limits: limits, account_concurrency: concurrency, account_version: version } = row
+  return {
+    ...(tier !== null && { tier }),
+    ...(limits?.length && { limits }),
+    ...(concurrency !== null && { concurrency }),
+    ...(version !== null && { version }),
+  }
 }
 
 function keyRow(row: ChainRow): KeyRow {
@@ -156,6 +173,7 @@ function keyRow(row: ChainRow): KeyRow {
     budgets: row.budgets.map(({ limit, window }) => ({ limit: BigInt(limit), window })),
     requestsPerMinute: row.requests_per_minute ?? undefined,
     concurrency: row.concurrency ?? undefined,
+    ...(row.limits.length > 0 && { limits: row.limits }),
     expiresAtMs: row.expires_at?.getTime(),
     revokedAtMs: row.revoked_at?.getTime(),
   }
@@ -177,6 +195,13 @@ async function flush(database: Database, records: readonly UsageRecord[]): Promi
     waiting = later
   }
   return [...new Set(records.map(({ id }) => id))].map((id) => ({ id, total: totals.get(id.toLowerCase()) ?? 0n }))
+}
+
+async function booked(database: Database, ids: readonly string[]): Promise<readonly Flushed[]> {
+  const wanted = new Map(ids.map((id) => [id.toLowerCase(), id]))
+  const rows = JSON.stringify([...wanted.keys()].map((id) => ({ day: dayOf(id), id })))
+  const known = await database.query<{ id: string; total: bigint }>(statements.totals, [rows])
+  return known.map(({ id, total }) => ({ id: wanted.get(id) ?? id, total }))
 }
 
 /** What the books charge for each id of a batch. */

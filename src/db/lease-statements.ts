@@ -3,9 +3,13 @@
  * order everywhere: replica, spender_epoch, ledger_account, lease; several of one table by their ids.
  */
 
-/** A new epoch for a spender ($1). Grants under the old one wait for this row and then fail. */
+/**
+ * A new epoch for a spender ($1), where $2 is null or its latest. Grants under the old one wait for this row and then
+ * fail.
+ */
 export const openEpoch = `INSERT INTO spender_epoch AS s (spender, epoch) VALUES ($1::text, 1)
-ON CONFLICT (spender) DO UPDATE SET epoch = s.epoch + 1 RETURNING epoch`
+ON CONFLICT (spender) DO UPDATE SET epoch = s.epoch + 1 WHERE $2::int IS NULL OR s.epoch = $2::int RETURNING epoch`
+export const latestEpoch = 'SELECT epoch FROM spender_epoch WHERE spender = $1::text'
 
 /**
  * Freezes the leases of a spender ($1) before an epoch ($2). After openEpoch, so that none is granted meanwhile. By the

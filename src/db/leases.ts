@@ -4,7 +4,7 @@ import { sqlFault, type Database, type Session } from './database.ts'
 import * as statements from './lease-statements.ts'
 
 /** Money that is lent to spenders, and how it comes back. */
-export type LeaseBooks = Pick<Books, 'openEpoch' | 'closeLeases' | 'closeFrozen' | 'beat' | 'lend'>
+export type LeaseBooks = Pick<Books, 'openEpoch' | 'epochOf' | 'closeLeases' | 'closeFrozen' | 'beat' | 'lend'>
 
 /** The largest amount that an int8 of nano-units holds with room for a sum: 9 · 10^18, which is 9 bn of a currency. */
 const largestAmount = 9_000_000_000_000_000_000n
@@ -28,7 +28,11 @@ const ownSpender = 'replica:'
 /** `now` stands in for the database's clock where a grant's end is concerned; replicas live by the database's. */
 export function openLeases(database: Database, now?: () => number): LeaseBooks {
   return {
-    openEpoch: (spender) => database.transaction((session) => openEpoch(session, spender)),
+    openEpoch: (spender, after) => database.transaction((session) => openEpoch(session, spender, after)),
+    async epochOf(spender) {
+      const [row] = await database.query<{ epoch: number }>(statements.latestEpoch, [spender])
+      return row?.epoch ?? 0
+    },
     async closeLeases(spender) {
       // One transaction each: a spender may have as many leases as there are accounts.
       for (const { id } of await database.query<{ id: bigint }>(statements.frozenLeases, [spender]))
@@ -40,19 +44,19 @@ export function openLeases(database: Database, now?: () => number): LeaseBooks {
   }
 }
 
-async function openEpoch(session: Session, spender: string): Promise<number> {
+async function openEpoch(session: Session, spender: string, after?: number): Promise<number> {
   if (spender.startsWith(ownSpender)) {
     // It has money of its own from now on, and must be missed when it dies, beaten or not.
     await session.query(statements.passSilence, [silenceMs])
     await session.query(statements.seeReplica, [nameOf(spender.slice(ownSpender.length))])
   }
-  return renew(session, spender)
+  return renew(session, spender, after)
 }
 
-async function renew(session: Session, spender: string): Promise<number> {
+async function renew(session: Session, spender: string, after?: number): Promise<number> {
   // Two statements: the second must see leases that were granted while the first waited.
-  const [row] = await session.query<{ epoch: number }>(statements.openEpoch, [spender])
-  if (!row) throw new Error('the database gave no epoch')
+  const [row] = await session.query<{ epoch: number }>(statements.openEpoch, [spender, after ?? null])
+  if (!row) return 0
   await session.query(statements.freezeLeases, [spender, row.epoch])
   return row.epoch
 }

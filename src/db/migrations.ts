@@ -746,4 +746,53 @@ ALTER FUNCTION usage_partitions_ensure(date) SECURITY DEFINER SET search_path = 
 REVOKE ALL ON FUNCTION usage_partitions_ensure(date) FROM PUBLIC;
 `,
   },
+  {
+    name: '0004_repeats',
+    sql: `CREATE TABLE "cached_answer" (
+	"name" text PRIMARY KEY NOT NULL,
+	"answer" text NOT NULL,
+	"until" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "repeat" (
+	"name" text PRIMARY KEY NOT NULL,
+	"owner" text NOT NULL,
+	"digest" text NOT NULL,
+	"answer" text,
+	"until" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE INDEX "cached_answer_until" ON "cached_answer" USING btree ("until");--> statement-breakpoint
+CREATE INDEX "repeat_until" ON "repeat" USING btree ("until");`,
+  },
+  {
+    name: '0005_vendor_keys',
+    sql: `CREATE TABLE "vendor_key" (
+	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "vendor_key_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
+	"vendor" text NOT NULL,
+	"name" text NOT NULL,
+	"sealed" text NOT NULL,
+	"models" text[] DEFAULT '{}' NOT NULL,
+	"scenarios" text[] DEFAULT '{}' NOT NULL,
+	"priority" text DEFAULT 'normal' NOT NULL,
+	"region" text,
+	"disabled" boolean DEFAULT false NOT NULL,
+	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "vendor_key_name" UNIQUE("vendor","name"),
+	CONSTRAINT "vendor_key_priority" CHECK ("vendor_key"."priority" in ('vip', 'normal', 'test'))
+);
+--> statement-breakpoint
+ALTER TABLE "model" ADD COLUMN "routing" jsonb DEFAULT '{}'::jsonb NOT NULL;--> statement-breakpoint
+ALTER TABLE "target" ADD COLUMN "options" jsonb DEFAULT '{}'::jsonb NOT NULL;--> statement-breakpoint
+ALTER TABLE "vendor_key" ADD CONSTRAINT "vendor_key_vendor_vendor_id_fk" FOREIGN KEY ("vendor") REFERENCES "public"."vendor"("id") ON DELETE no action ON UPDATE no action;`,
+  },
+  {
+    name: '0006_time_limits',
+    sql: `ALTER TABLE "account" ADD COLUMN "tier" text;--> statement-breakpoint
+ALTER TABLE "account" ADD COLUMN "limits" jsonb DEFAULT '[]'::jsonb NOT NULL;--> statement-breakpoint
+ALTER TABLE "account" ADD COLUMN "concurrency" integer;--> statement-breakpoint
+ALTER TABLE "account" ADD COLUMN "version" integer DEFAULT 1 NOT NULL;--> statement-breakpoint
+ALTER TABLE "api_key" ADD COLUMN "limits" jsonb DEFAULT '[]'::jsonb NOT NULL;--> statement-breakpoint
+ALTER TABLE "account" ADD CONSTRAINT "account_concurrency" CHECK ("account"."concurrency" > 0);`,
+  },
 ]

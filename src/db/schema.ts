@@ -22,6 +22,7 @@ import {
 import { quotaPeriods } from '../core/calendar.ts'
 import type { TokenWeights } from '../core/tokens.ts'
 import type { Counts, Unit } from '../core/price.ts'
+import type { RateLimit } from '../core/rate-limit.ts'
 import type { BudgetWindow, JsonObject, Outcome, UsageSource } from '../core/call.ts'
 
 /*
@@ -75,10 +76,17 @@ export const account = pgTable(
       .notNull()
       .default('open'),
     discountPpm: integer('discount_ppm').notNull().default(1_000_000),
+    /** Names limits of the configuration; null: those of "normal", if there are any. */
+    tier: text('tier'),
+    limits: jsonb('limits').$type<readonly RateLimit[]>().notNull().default([]),
+    concurrency: integer('concurrency'),
+    /** Raised by every change of the tier or of the limits. */
+    version: integer('version').notNull().default(1),
     provisioned: provisioned(),
     createdAt: createdAt(),
   },
   (table) => [
+    check('account_concurrency', sql`${table.concurrency} > 0`),
     check('account_currency', sql`${table.currency} ~ '^[A-Z]{3}$'`),
     check('account_currency_is_money', sql`${table.currency} <> 'TOK'`),
     check('account_status', sql`${table.status} in ('open', 'closed')`),
@@ -107,6 +115,7 @@ export const apiKey = pgTable(
     models: text('models').array(),
     budgets: jsonb('budgets').$type<readonly StoredBudget[]>().notNull().default([]),
     requestsPerMinute: integer('requests_per_minute'),
+    limits: jsonb('limits').$type<readonly RateLimit[]>().notNull().default([]),
     concurrency: integer('concurrency'),
     expiresAt: moment('expires_at'),
     revokedAt: moment('revoked_at'),
@@ -137,6 +146,33 @@ export const vendor = pgTable('vendor', {
   provisioned: provisioned(),
 })
 
+/** Our keys at vendors, beside those of the configuration. `sealed` is the key, encrypted: see platform/seal.ts. */
+export const vendorKey = pgTable(
+  'vendor_key',
+  {
+    id: id(),
+    vendor: text('vendor')
+      .notNull()
+      .references(() => vendor.id),
+    name: text('name').notNull(),
+    sealed: text('sealed').notNull(),
+    /** Patterns of the vendor's models; none: all. */
+    models: text('models').array().notNull().default([]),
+    /** None: every call. */
+    scenarios: text('scenarios').array().notNull().default([]),
+    priority: text('priority', { enum: ['vip', 'normal', 'test'] })
+      .notNull()
+      .default('normal'),
+    region: text('region'),
+    disabled: boolean('disabled').notNull().default(false),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    unique('vendor_key_name').on(table.vendor, table.name),
+    check('vendor_key_priority', sql`${table.priority} in ('vip', 'normal', 'test')`),
+  ],
+)
+
 /** A public model. `policies` is `Policies` of core/catalog.ts. */
 export const model = pgTable('model', {
   name: text('name').primaryKey(),
@@ -144,6 +180,8 @@ export const model = pgTable('model', {
   /** `TokenWeights` of core/tokens.ts. */
   tokenWeights: jsonb('token_weights').$type<TokenWeights>().notNull().default({}),
   policies: jsonb('policies').$type<JsonObject>().notNull().default({}),
+  /** What is said about its routing, in the words of the API. */
+  routing: jsonb('routing').$type<JsonObject>().notNull().default({}),
   disabled: boolean('disabled').notNull().default(false),
   provisioned: provisioned(),
   createdAt: createdAt(),
@@ -163,6 +201,8 @@ export const target = pgTable(
       .references(() => vendor.id),
     vendorModel: text('vendor_model').notNull(),
     region: text('region'),
+    /** Its weight, mark and bounds, and what it costs, in the words of the API. */
+    options: jsonb('options').$type<JsonObject>().notNull().default({}),
     provisioned: provisioned(),
   },
   (table) => [index('target_of_model').on(table.model, table.position)],
@@ -564,3 +604,32 @@ export const setting = pgTable('setting', {
   name: text('name').primaryKey(),
   value: jsonb('value').notNull(),
 })
+
+/**
+ * Calls that came with a name of the caller's own (`Idempotency-Key`), and what they were answered. `name` is a hash of
+ * the account and that name, `digest` one of the request. Without an answer the call runs, and is taken for dead at `until`.
+ */
+export const repeat = pgTable(
+  'repeat',
+  {
+    name: text('name').primaryKey(),
+    owner: text('owner').notNull(),
+    digest: text('digest').notNull(),
+    /** Base64. */
+    answer: text('answer'),
+    until: moment('until').notNull(),
+  },
+  (table) => [index('repeat_until').on(table.until)],
+)
+
+/** Answers of vendors that identical calls get; all of them may go at any time. `name` is a hash. */
+export const cachedAnswer = pgTable(
+  'cached_answer',
+  {
+    name: text('name').primaryKey(),
+    /** Base64. */
+    answer: text('answer').notNull(),
+    until: moment('until').notNull(),
+  },
+  (table) => [index('cached_answer_until').on(table.until)],
+)

@@ -233,7 +233,8 @@ export const keyChain = `WITH RECURSIVE chain AS (
   UNION ALL
   SELECT k.*, c.level + 1 FROM chain c JOIN api_key k ON k.id = c.parent_id WHERE c.level < 7)
 SELECT c.id, c.public_id, c.kind, c.account_id, c.parent_id, c.name, c.hash, c.version, to_jsonb(c.models) AS models,
-  c.budgets, c.requests_per_minute, c.concurrency, c.expires_at, c.revoked_at, a.currency, a.discount_ppm, a.status
+  c.budgets, c.requests_per_minute, c.concurrency, c.limits, c.expires_at, c.revoked_at, a.currency, a.discount_ppm,
+  a.status, a.tier, a.limits AS account_limits, a.concurrency AS account_concurrency, a.version AS account_version
 FROM chain c LEFT JOIN account a ON a.id = c.account_id ORDER BY c.level`
 
 /** What a key ($1) and all keys below it were charged since the start of an hour ($2). */

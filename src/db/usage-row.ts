@@ -9,8 +9,15 @@ import { recordKinds, type StoredPrices, type StoredRate } from './schema.ts'
  * would keep its whole batch out of the books.
  */
 
-const inputUnits: readonly Unit[] = ['input', 'cached_input', 'cache_write_5m', 'cache_write_1h', 'audio_input']
-const outputUnits: readonly Unit[] = ['output', 'reasoning', 'audio_output']
+const inputUnits: readonly Unit[] = [
+  'input',
+  'cached_input',
+  'cache_write_5m',
+  'cache_write_1h',
+  'audio_input',
+  'image_input',
+]
+const outputUnits: readonly Unit[] = ['output', 'reasoning', 'audio_output', 'image_output']
 
 /** Longer texts of vendors and callers are cut. */
 const textLimit = 512

@@ -1,4 +1,6 @@
 import { createAuthenticator } from '../auth/authenticate.ts'
+import { openAnswerCache } from '../call/answer-cache.ts'
+import { openIdempotency } from '../call/idempotency.ts'
 import type { Config } from '../config.ts'
 import type { Catalog } from '../core/catalog.ts'
 import type { Gateway } from '../gateway/gateway.ts'
@@ -6,8 +8,11 @@ import { openBatcher } from '../ledger/batcher.ts'
 import type { Ledger } from '../ledger/hold.ts'
 import { openLedgerHomes } from '../ledger/open-homes.ts'
 import { openTelemetry } from '../record/telemetry.ts'
+import { openRouter } from '../route/router.ts'
 import { systemClock } from '../platform/clock.ts'
-import type { Books, Crypto, Log, Platform, Send, Settings, Shared, Tokenizer } from '../ports.ts'
+import { memoryCache } from '../platform/memory-cache.ts'
+import { systemRandom } from '../platform/random.ts'
+import type { Books, Cache, Crypto, Log, Platform, Repeats, Send, Settings, Shared, Tokenizer } from '../ports.ts'
 import { sandboxSend } from '../vendors/sandbox.ts'
 
 /** Largest unstreamed answer of a vendor: images in base64 and long answers fit. */
@@ -31,6 +36,10 @@ export interface Parts {
   readonly replica: string
   /** False while no call may be admitted. */
   readonly mayAdmit?: () => boolean
+  /** Where answers are kept beside the memory of this process, nearest first. */
+  readonly caches?: readonly Cache[]
+  /** What calls with an `Idempotency-Key` have come to; absent: it means nothing. */
+  readonly repeats?: Repeats
   /** Hears of work that outlives its answer, where the platform must be asked to let it live. */
   readonly keep?: (work: Promise<unknown>) => void
 }
@@ -75,7 +84,12 @@ export async function assemble(parts: Parts): Promise<Opened> {
     onReaped: (record) => telemetry.ended(record, 0n),
   }
   const auth = createAuthenticator({ books, crypto, clock: systemClock })
-  const gateway: Gateway = { platform, ledger, auth, telemetry, running: new Set(), isStopping: false }
+  const router = openRouter({ clock: systemClock, random: systemRandom, log })
+  const gateway: Gateway = {
+    ...{ platform, ledger, auth, telemetry, router, ...answering(parts) },
+    running: new Set(),
+    isStopping: false,
+  }
   return {
     gateway,
     async idle() {
@@ -84,8 +98,19 @@ export async function assemble(parts: Parts): Promise<Opened> {
   }
 }
 
-function settingsOf({ config: { server, holds }, replica }: Parts): Settings {
+/** What is kept of answers, and for whom. */
+function answering({ config, log, repeats, caches = [] }: Parts): Pick<Gateway, 'answers' | 'idempotency'> {
+  const { cache, idempotency: rules } = config
+  const near = memoryCache(systemClock, { bytes: cache.memoryBytes, entries: cache.memoryEntries })
   return {
+    answers: openAnswerCache({ clock: systemClock, log, near, far: caches }),
+    ...(repeats && { idempotency: openIdempotency({ repeats, rules, clock: systemClock, log }) }),
+  }
+}
+
+function settingsOf({ config: { server, holds, limits }, replica }: Parts): Settings {
+  return {
+    limits,
     replica,
     bodyLimit: server.bodyLimitBytes,
     answerLimit,

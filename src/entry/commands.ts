@@ -9,6 +9,7 @@ import { openCrypto } from '../platform/crypto.ts'
 import { openPglite } from '../platform/pglite.ts'
 import { openPostgres } from '../platform/postgres.ts'
 import { configFrom, secretOf, secretPath } from './configuration.ts'
+import { bringUpToDate } from './store.ts'
 import { importPrices, importUsage } from './prices-import.ts'
 
 /** What a command says, and whether it ended well. */
@@ -21,8 +22,8 @@ export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Brings the database up to date; names what was applied. */
 export function migrateDatabase(env: Environment): Promise<Said> {
-  return withDatabase(env, async (database) => {
-    const applied = await migrate(database, systemClock.now())
+  return withDatabase(env, async (database, config) => {
+    const applied = await bringUpToDate(config, database)
     const lines = applied.map((name) => `applied ${name}\n`).join('')
     return { text: lines || 'The database was up to date.\n', isWell: true }
   })

@@ -17,7 +17,7 @@ const longestDays = 3_660
 /** What is wrong in the books, a line each, and how they stand; then what the gateway last found about itself. */
 export function checkLedger(env: Environment): Promise<Said> {
   return withDatabase(env, async (database) => {
-    const violations = await openBooks(database).check()
+    const violations = await openBooks(database).check({ all: true })
     const lines = violations.map(({ rule, subject, detail }) => `${rule}: ${subject}: ${detail}`)
     const standing = (await figures(database)).map(printFigures)
     const text = [...(lines.length > 0 ? lines : ['The books are right.']), ...standing, await lastComparison(database)]

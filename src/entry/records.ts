@@ -41,7 +41,8 @@ export async function openRecords({ dataDir, redisUrls }: Config, log: Log): Pro
   return { shared, journal, common, replica }
 }
 
-function addressOf(urls: readonly string[]) {
+/** The address of one server, or of the nodes of a cluster. */
+export function addressOf(urls: readonly string[]) {
   const [first = ''] = urls
   return urls.length > 1 ? { cluster: urls } : { url: first }
 }

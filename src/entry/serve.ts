@@ -3,16 +3,22 @@ import type { Config } from '../config.ts'
 import type { DurableBooks } from '../db/books.ts'
 import type { Database } from '../db/database.ts'
 import { ensurePartitions } from '../db/migrate.ts'
+import { databaseRepeats, forgetAnswers } from '../db/repeats.ts'
 import { loadCatalog } from '../gateway/catalog.ts'
 import type { Gateway } from '../gateway/gateway.ts'
+import { probe } from '../gateway/probes.ts'
 import { openCatalog, type LiveCatalog } from '../gateway/live-catalog.ts'
+import { keyOpener } from '../gateway/vendor-key-rows.ts'
 import { seed, type Seeded } from '../gateway/seed.ts'
 import { adminAccounts } from '../http/admin-accounts.ts'
 import { adminCatalog } from '../http/admin-catalog.ts'
 import { adminGrants } from '../http/admin-grants.ts'
+import { adminHealth } from '../http/admin-health.ts'
 import { adminKeys, requireManagement } from '../http/admin-keys.ts'
 import { adminRefunds } from '../http/admin-refunds.ts'
 import { adminUsage } from '../http/admin-usage.ts'
+import { adminVendorKeys } from '../http/admin-vendor-keys.ts'
+import { feedback } from '../http/feedback.ts'
 import { selfUsage } from '../http/self-usage.ts'
 import type { Metrics } from '../http/ops.ts'
 import { type Job, startJobs } from '../jobs.ts'
@@ -27,10 +33,12 @@ import { systemClock } from '../platform/clock.ts'
 import { openCrypto } from '../platform/crypto.ts'
 import { lockFolder } from '../platform/folder-lock.ts'
 import { jsonLog } from '../platform/log.ts'
+import { openSeal } from '../platform/seal.ts'
 import { openTokenizer } from '../platform/tokenizer.ts'
 import { openUndici } from '../platform/undici.ts'
 import type { RedisShared } from '../platform/redis.ts'
-import type { Crypto } from '../ports.ts'
+import type { Crypto, Seal } from '../ports.ts'
+import { type Changes, type Copies, openAnswerStores, openChanges } from './answer-stores.ts'
 import { banner, newKeys } from './banner.ts'
 import { configFrom, secretOf } from './configuration.ts'
 import { openPulse, type Pulse } from './pulse.ts'
@@ -44,6 +52,8 @@ const dayMs = 86_400_000
 /** Nothing is drawn on a grant once it has ended, so only its entry in the books waits for this. */
 const grantsMs = 600_000
 const reconcileMs = 3_600_000
+/** What is kept no longer is not given either: only its room waits for this. */
+const forgetMs = 10_000
 /** An answer about money waits so long for what was just charged to reach the books. */
 const freshMs = 2_000
 
@@ -69,23 +79,38 @@ export async function run(
   const seeded = await seed({ database, books, crypto, config })
   // At once: whatever fails from here on, the books know these keys and nobody else does.
   write(newKeys(seeded))
-  const catalog = await openCatalog(() => loadCatalog(database, config))
+  const seal = openSeal(config.vendorKeySecret ?? secretOf(config))
+  const openKey = keyOpener(seal, log)
+  const catalog = await openCatalog(() => loadCatalog(database, config, openKey))
   const records = await openRecords(config, log)
   const { shared, journal, common, replica } = records
   await recover({ books, shared, holds: journal.holds, log, clock: systemClock })
   const { send, close: closeConnections } = openUndici()
+  const stores = await openAnswerStores(config, database)
   const opened = await openGateway({
-    ...{ config, books, shared, send, tokenizer, crypto, log, catalog: catalog.current, mayAdmit: store.isOurs },
+    config,
+    books,
+    shared,
+    send,
+    tokenizer,
+    crypto,
+    log,
+    catalog: catalog.current,
+    mayAdmit: store.isOurs,
+    caches: stores.caches,
+    repeats: databaseRepeats(database),
     ...(common && { common }),
     ...(replica !== undefined && { replica }),
   })
   const { gateway } = opened
+  const copies = copiesOf(gateway, catalog)
+  const changes = openChanges(config, log, copies)
 
   const pulse = openPulse(systemClock)
   const ready = { tokenizer: true, warm: false }
   const { ledger } = gateway
   const reconciler = reconcilerOf(gateway, store)
-  const admin = adminRoutes({ config, database, books, crypto, gateway, catalog })
+  const admin = adminRoutes({ config, database, books, crypto, seal, gateway, catalog, copies, changes })
   const listening = await listen({
     gateway,
     checks: () => ({
@@ -100,7 +125,11 @@ export async function run(
     host: config.server.host,
     port: config.server.port,
   })
-  const jobs = jobsOf({ ledger, database, books, catalog, reconciler, pulse, records })
+  const { probeMs } = config
+  const jobs = [
+    ...jobsOf({ ledger, database, books, catalog, reconciler, pulse, records }),
+    ...(probeMs === undefined ? [] : [{ name: 'probes', everyMs: probeMs, run: () => probe(gateway) }]),
+  ]
   const stopJobs = startJobs(systemClock, log, jobs)
   write(banner({ config, seeded, url: listening.url, kind: database.kind }))
   await warmUp({ config, tokenizer, crypto })
@@ -114,6 +143,8 @@ export async function run(
       await drain(opened, listening.server, config.server.shutdownGraceMs)
       await stopJobs()
       await closeConnections()
+      changes.close()
+      stores.close()
       await tokenizer.close()
       common?.close()
       journal.close()
@@ -143,6 +174,7 @@ function jobsOf({ ledger, database, books, catalog, reconciler, pulse, records }
     { name: 'rollup', everyMs: 1_000, run: () => books.rollup().then(pulse.beat) },
     { name: 'grants', everyMs: grantsMs, run: () => books.endGrants() },
     { name: 'reconciliation', everyMs: reconcileMs, isDueAtStart: true, run: () => reconciler.run() },
+    { name: 'kept answers', everyMs: forgetMs, run: () => forgetAnswers(database) },
     { name: 'partitions', everyMs: dayMs / 4, run: () => ensurePartitions(database, now()) },
     { name: 'catalog', everyMs: 2_000, run: () => catalog.reload() },
   ]
@@ -186,32 +218,71 @@ interface AdminParts {
   readonly database: Database
   readonly books: DurableBooks
   readonly crypto: Crypto
+  readonly seal: Seal
   readonly gateway: Awaited<ReturnType<typeof openGateway>>['gateway']
   readonly catalog: LiveCatalog
+  readonly copies: Copies
+  readonly changes: Changes
 }
 
-function adminRoutes({ config, database, books, crypto, gateway, catalog }: AdminParts): readonly Hono[] {
+/** What this process has copies of, and how each is made anew. */
+function copiesOf({ auth, ledger, platform }: Gateway, catalog: LiveCatalog): Copies {
+  return {
+    key: (keyId) => auth.forget(keyId),
+    account(accountId) {
+      for (const { spender } of ledger.homes.all) spender.changed(accountId)
+    },
+    catalog() {
+      platform.later(catalog.reload().catch((error) => platform.log('catalog_stale', { error: String(error) })))
+    },
+  }
+}
+
+function adminRoutes({
+  config,
+  database,
+  books,
+  crypto,
+  seal,
+  gateway,
+  catalog,
+  ...told
+}: AdminParts): readonly Hono[] {
   const { auth, ledger } = gateway
+  const { copies, changes } = told
   const deps = {
     database,
     books,
     crypto,
+    seal,
     clock: systemClock,
     auth,
-    changed: (keyId: number) => auth.forget(keyId),
+    router: gateway.router,
+    replica: gateway.platform.settings.replica,
+    changed(keyId: number) {
+      copies.key(keyId)
+      changes.tell(`key ${keyId}`)
+    },
     recharged(accountId: number) {
-      for (const { spender } of ledger.homes.all) spender.changed(accountId)
+      copies.account(accountId)
+      changes.tell(`account ${accountId}`)
     },
     fresh: () => ledger.batcher.drained(freshMs),
     policies: config.policies,
     catalog: catalog.current,
-    catalogChanged: () => catalog.reload(),
+    catalogChanged() {
+      changes.tell('catalog')
+      return catalog.reload()
+    },
   }
   return [
     adminKeys(deps),
     adminAccounts(deps),
     adminGrants(deps),
     adminCatalog(deps),
+    adminVendorKeys(deps),
+    adminHealth(deps),
+    feedback(gateway),
     adminRefunds(deps),
     adminUsage(deps),
     selfUsage(deps),

@@ -1,8 +1,9 @@
 import { join } from 'node:path'
 import type { Config } from '../config.ts'
 import { openBooks, type DurableBooks } from '../db/books.ts'
-import type { Database } from '../db/database.ts'
-import { migrate } from '../db/migrate.ts'
+import { type Database, sqlFault } from '../db/database.ts'
+import { grantAppRole } from '../db/app-role.ts'
+import { checkMigrated, migrate } from '../db/migrate.ts'
 import { provision } from '../gateway/catalog.ts'
 import { systemClock } from '../platform/clock.ts'
 import { openPglite } from '../platform/pglite.ts'
@@ -30,7 +31,7 @@ export async function openStore(config: Config, log: Log): Promise<Store> {
   const isAlone = databaseUrl !== undefined && redisUrls === undefined
   const sole = isAlone ? await soleOn(databaseUrl, right, log) : undefined
   const database = databaseUrl === undefined ? await openPglite(join(dataDir, 'pglite')) : openPostgres(databaseUrl)
-  await migrate(database, now())
+  await bringUpToDate(config, database)
   await provision(database, config)
   return {
     database,
@@ -40,6 +41,34 @@ export async function openStore(config: Config, log: Log): Promise<Store> {
       await database.close()
       await sole?.release()
     },
+  }
+}
+
+/** Of PostgreSQL: the role may not do this. */
+const notPermitted = '42501'
+
+/**
+ * Applies the migrations that are missing; resolves to their names. With the owner of the tables named apart, in his
+ * name, and the serving role gets what it needs. A role that may not migrate, alone, finds everything done or fails.
+ */
+export async function bringUpToDate(config: Config, database: Database): Promise<readonly string[]> {
+  const { databaseUrl = '', migrationDatabaseUrl } = config
+  if (migrationDatabaseUrl === undefined) {
+    try {
+      return await migrate(database, now())
+    } catch (error) {
+      if (sqlFault(error)?.code !== notPermitted) throw error
+      await checkMigrated(database)
+      return []
+    }
+  }
+  const owner = openPostgres(migrationDatabaseUrl)
+  try {
+    const applied = await migrate(owner, now())
+    await grantAppRole(owner, decodeURIComponent(new URL(databaseUrl).username))
+    return applied
+  } finally {
+    await owner.close()
   }
 }
 

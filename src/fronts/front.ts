@@ -1,5 +1,6 @@
 import type { Call, Dialect, JsonObject, Operation } from '../core/call.ts'
 import type { GatewayError } from '../core/errors.ts'
+import type { FormPart } from '../core/form.ts'
 import type { Nanos } from '../core/money.ts'
 import type { ServerEvent } from '../core/sse.ts'
 
@@ -10,6 +11,8 @@ export interface RequestParts {
   readonly path: string
   header(name: string): string | undefined
   query(name: string): string | undefined
+  /** What `unpack` has made of the body. */
+  readonly form?: readonly FormPart[] | undefined
 }
 
 /** An error answer in a dialect's own form. */
@@ -73,6 +76,8 @@ export interface Gatherer {
    * and stands for an answer of which nothing has come.
    */
   body(finish?: string): JsonObject
+  /** In place of `body`, where the answer is no JSON. */
+  bytes?(): Uint8Array
 }
 
 /** Counting the tokens of a prompt: not charged, nothing is held. */
@@ -114,6 +119,11 @@ export interface Front {
   readonly keyInQuery?: string
   /** Where its SDKs look for the id of a call, beside `x-request-id`. */
   readonly idHeader?: string
+  /**
+   * Takes the parts of a body that is a form; undefined for one that is none. `read` is given them. Throws GatewayError
+   * for a form that cannot be read.
+   */
+  unpack?(raw: Uint8Array, header: RequestParts['header']): Promise<readonly FormPart[] | undefined>
   /** Reads and checks a request body; throws GatewayError that names the parameter. */
   read(raw: Uint8Array, parts: RequestParts): Call
   /** `id`: the request's, where it has one, for dialects that tell it in the body. */

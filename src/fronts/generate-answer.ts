@@ -1,6 +1,6 @@
 import type { Call, Json, JsonObject } from '../core/call.ts'
 import { finishOf, isObject, objectsOf, parseJson, stringOf } from '../core/wire.ts'
-import { groundingOf } from './generate-grounding.ts'
+import { groundingOf, maxCitations } from './generate-grounding.ts'
 import { googleFormat, signatureOf } from './generate-signature.ts'
 import { createToolCalls, type ToolCalls } from './tool-calls.ts'
 
@@ -133,7 +133,7 @@ function addDelta(choice: Choice, delta: JsonObject, showsThoughts: boolean): re
   choice.text += text
   parts.push(...signed, ...imagesOf(delta['images']))
   for (const called of objectsOf(delta['tool_calls'])) choice.calls.add(called)
-  choice.annotations.push(...objectsOf(delta['annotations']))
+  choice.annotations.push(...objectsOf(delta['annotations']).slice(0, maxCitations - choice.annotations.length))
   return parts
 }
 

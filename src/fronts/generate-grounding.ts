@@ -2,7 +2,7 @@ import type { Json, JsonObject } from '../core/call.ts'
 import { isObject, stringOf } from '../core/wire.ts'
 
 /** More would be no list that anybody reads. */
-const maxCitations = 1024
+export const maxCitations = 1024
 
 /** Citations of the inner language as `groundingMetadata`: each source once, and what of the text it supports. */
 export function groundingOf(annotations: readonly JsonObject[], text: string): JsonObject | undefined {

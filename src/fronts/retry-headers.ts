@@ -1,4 +1,5 @@
 import type { GatewayError } from '../core/errors.ts'
+import { limitHeaders } from '../core/rate-limit.ts'
 
 /** What SDKs obey of `retry-after`; after a longer one they fall back to a second or less, and hammer. */
 const longestObeyedMs = 60_000
@@ -6,8 +7,8 @@ const longestObeyedMs = 60_000
 const defaultRetryAfterMs = 1000
 
 /** SDKs retry by status alone, so a refusal that will stand says so, and one that may pass says when. */
-export function retryHeaders({ status, retryable, retryAfterMs }: GatewayError): Record<string, string> {
-  const headers: Record<string, string> = {}
+export function retryHeaders({ status, retryable, retryAfterMs, left }: GatewayError): Record<string, string> {
+  const headers: Record<string, string> = { ...(left && limitHeaders(left)) }
   const waitMs = retryAfterMs ?? (status === 429 || status === 503 ? defaultRetryAfterMs : undefined)
   if (retryable && waitMs !== undefined) {
     headers['retry-after'] = String(Math.max(1, Math.ceil(waitMs / 1000)))

@@ -1,6 +1,7 @@
 import type { Call, Caller } from '../core/call.ts'
 import type { Model } from '../core/catalog.ts'
 import { GatewayError } from '../core/errors.ts'
+import { canCharge } from '../core/measure.ts'
 import { mayUse } from '../auth/access.ts'
 import type { Front, RequestParts } from '../fronts/front.ts'
 import type { Client } from '../ports.ts'
@@ -39,7 +40,8 @@ export async function readCall(
   const startedAtMs = clock.now()
   refuseEncoded(client)
   const raw = await client.body(settings.bodyLimit)
-  const call = read(raw, { id, startedAtMs, path, header: client.header, query })
+  const form = await asking.front.unpack?.(raw, client.header)
+  const call = read(raw, { id, startedAtMs, path, header: client.header, query, form })
   return { caller, call, model: modelFor(gateway, caller, call) }
 }
 
@@ -62,7 +64,10 @@ function refuseEncoded({ header }: Client): void {
 export function modelFor({ platform }: Gateway, caller: Caller, call: Call): Model {
   const model = findModel(platform.catalog(), call.model)
   // The name that is checked is the model that is called: a key limited to one model cannot reach another by its target.
-  if (model && mayUse(caller, model.name)) return model
+  if (model && mayUse(caller, model.name)) {
+    checkOperation(model, call)
+    return model
+  }
   if (model)
     throw new GatewayError(
       'permission_denied',
@@ -74,4 +79,20 @@ export function modelFor({ platform }: Gateway, caller: Caller, call: Call): Mod
     `Model "${call.model}" does not exist here. GET /v1/models lists the models of this key.`,
     { param: 'model' },
   )
+}
+
+/** A model does what it is there for, and nothing for which it has no price. */
+function checkOperation({ name, operation, prices }: Model, call: Call): void {
+  if (operation !== undefined && operation !== call.operation)
+    throw new GatewayError(
+      'invalid_value',
+      `Model "${name}" is for ${operation}, and this path is for ${call.operation}. Ask for it at a path of its own.`,
+      { param: 'model' },
+    )
+  if (prices && !canCharge(call.operation, prices.nanos))
+    throw new GatewayError(
+      'price_not_configured',
+      `Model "${name}" has no price for ${call.operation}, so it is not served. Its operator must set one.`,
+      { param: 'model' },
+    )
 }

@@ -1,13 +1,17 @@
 import { and, asc, eq, inArray, notInArray, or, sql } from 'drizzle-orm'
 import { defaultLimits, type Config } from '../config.ts'
+import type { CachePolicy } from '../core/caching.ts'
 import type { Target } from '../core/call.ts'
 import type { Catalog, Model, Policies, VendorEntry } from '../core/catalog.ts'
 import { maxModels, maxTargets } from '../core/model-rules.ts'
 import type { PriceSet } from '../core/price.ts'
+import type { RoutingPolicy } from '../core/routing.ts'
 import type { Database, Session } from '../db/database.ts'
-import { model as modelTable, setting, target as targetTable, vendor as vendorTable } from '../db/schema.ts'
+import { model as modelTable, setting, target as targetTable, vendor as vendorTable, vendorKey } from '../db/schema.ts'
 import { chunks } from './chunks.ts'
 import { openPrices, openRows, pricesOf, setPrices } from './price-rows.ts'
+import { storedRouting, storedTarget } from './stored-routing.ts'
+import { type OpenKey, withStoredKeys } from './vendor-key-rows.ts'
 
 /** Those of the file and as many of the API; a table that grew beyond it is not read without bound. */
 const maxModelRows = 2 * maxModels
@@ -57,13 +61,19 @@ async function provisionVendors({ drizzle }: Session, vendors: readonly VendorEn
   }
 }
 
-/** A vendor that left the file stays for as long as a target of the API names it. */
+/** A vendor that left the file stays for as long as a target of the API names it or a key of the database is its own. */
 async function removeVendors({ drizzle }: Session, ids: readonly string[]): Promise<void> {
   const used = drizzle.select({ id: targetTable.vendor }).from(targetTable)
+  const keyed = drizzle.select({ id: vendorKey.vendor }).from(vendorKey)
   await drizzle
     .delete(vendorTable)
     .where(
-      and(eq(vendorTable.provisioned, true), notInArray(vendorTable.id, [...ids]), notInArray(vendorTable.id, used)),
+      and(
+        eq(vendorTable.provisioned, true),
+        notInArray(vendorTable.id, [...ids]),
+        notInArray(vendorTable.id, used),
+        notInArray(vendorTable.id, keyed),
+      ),
     )
 }
 
@@ -129,13 +139,13 @@ async function provisionPrices(session: Session, models: readonly Model[]): Prom
 }
 
 /** What of the configuration the catalog is made of. */
-type Offer = Pick<Config, 'models' | 'vendors' | 'policies'> & Pick<Catalog, 'exchange'>
+type Offer = Pick<Config, 'models' | 'vendors' | 'policies' | 'caching' | 'routing'> & Pick<Catalog, 'exchange'>
 
 /**
  * What is offered now: the models and vendors of the file, with the day on which the database first saw them, and
  * those that the API manages beside them.
  */
-export async function loadCatalog(database: Session, config: Offer): Promise<Catalog> {
+export async function loadCatalog(database: Session, config: Offer, openKey?: OpenKey): Promise<Catalog> {
   const { drizzle } = database
   const models = await drizzle
     .select()
@@ -149,6 +159,14 @@ export async function loadCatalog(database: Session, config: Offer): Promise<Cat
   const prices = groupBy(managed.length === 0 ? [] : await openRows(database), ({ model }) => model)
   const vendors = await drizzle.select().from(vendorTable).where(eq(vendorTable.provisioned, false)).limit(maxVendors)
   const created = new Map(models.map(({ name, createdAt }) => [name, createdAt.getTime()]))
+  const known = new Map([
+    // No key of these is in the file: they are live once the database has one.
+    ...vendors.map(({ id, adapter, baseUrl }): [string, VendorEntry] => [
+      id,
+      Object.freeze({ id, adapter, baseUrl, apiKeys: [], limits: defaultLimits }),
+    ]),
+    ...config.vendors,
+  ])
   return buildCatalog({
     models: new Map([
       ...[...config.models.values()].map((model): [string, Model] => [
@@ -161,17 +179,12 @@ export async function loadCatalog(database: Session, config: Offer): Promise<Cat
           targets: targets.get(row.name) ?? [],
           prices: openPrices(prices.get(row.name) ?? []),
           defaults: config.policies,
+          routing: config.routing,
+          caching: config.caching,
         }),
       ]),
     ]),
-    vendors: new Map([
-      // No key is kept in the database, so a vendor of the API is not live until the file has keys for it.
-      ...vendors.map(({ id, adapter, baseUrl }): [string, VendorEntry] => [
-        id,
-        Object.freeze({ id, adapter, baseUrl, apiKeys: [], limits: defaultLimits }),
-      ]),
-      ...config.vendors,
-    ]),
+    vendors: openKey ? await withStoredKeys(database, known, openKey) : known,
     ...(config.exchange && { exchange: config.exchange }),
   })
 }
@@ -187,20 +200,26 @@ interface Parts {
   readonly targets: readonly TargetRow[]
   readonly prices: PriceSet | undefined
   readonly defaults: Policies
+  readonly routing: RoutingPolicy | undefined
+  readonly caching: CachePolicy | undefined
 }
 
-function managedModel(row: ModelRow, { targets, prices, defaults }: Parts): Model {
+function managedModel(row: ModelRow, { targets, prices, defaults, routing: usual, caching }: Parts): Model {
+  const routing = storedRouting(row.routing, usual)
   return Object.freeze({
     name: row.name,
-    targets: targets.map(({ vendor, vendorModel, region }) => ({
+    targets: targets.map(({ vendor, vendorModel, region, options }) => ({
       vendor,
       model: vendorModel,
       ...(region === null ? {} : { region }),
+      ...storedTarget(options),
     })),
     ...(prices === undefined ? {} : { prices }),
+    ...(routing && { routing }),
     ...(Object.keys(row.tokenWeights).length > 0 && { tokenWeights: row.tokenWeights }),
     maxOutputTokens: row.maxOutputTokens,
     policies: policiesOf(row, defaults),
+    ...(caching && { caching }),
     createdAtMs: row.createdAt.getTime(),
     provisioned: false,
   })

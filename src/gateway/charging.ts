@@ -1,7 +1,7 @@
-import type { Attempt, Call, Caller, Outcome, Target, Usage, UsageRecord } from '../core/call.ts'
+import type { Attempt, Call, Caller, Outcome, Part, Target, Usage, UsageRecord } from '../core/call.ts'
 import type { Policies } from '../core/catalog.ts'
 import type { Nanos } from '../core/money.ts'
-import { charge, type Counts, type EffectivePrices } from '../core/price.ts'
+import { charge, type Counts, type EffectivePrices, type PriceSet } from '../core/price.ts'
 import { rateFor, type RateFacts } from '../core/rates.ts'
 import { weigh } from '../core/tokens.ts'
 import { inputTotal, outputTotal } from '../core/usage.ts'
@@ -12,6 +12,7 @@ import { splitCharge, sumMoney } from '../ledger/purses.ts'
 import type { RelayEnding } from '../meter/relay.ts'
 import { pricedCounts, usageRecord } from '../record/usage.ts'
 import type { Gateway } from './gateway.ts'
+import { measured, measuredPrompt, type Measuring } from './measured.ts'
 
 /** What of a call is known before it ends. */
 export interface Served {
@@ -23,6 +24,12 @@ export interface Served {
   readonly attempts: readonly Attempt[]
   /** A vendor had begun to answer. */
   readonly begun: boolean
+  /** The prices of another model that has served in place of the one whose prices are pinned. */
+  readonly cheaper?: PriceSet
+  /** What the answer's head says of its route. */
+  readonly notes?: Readonly<Record<string, string>>
+  /** Hears how the answer ended, before it is charged. */
+  readonly heard?: (ending: RelayEnding) => void
 }
 
 const nothing: Usage = { counts: {}, source: 'fixed' }
@@ -40,12 +47,8 @@ interface Verdict {
  */
 export async function chargeEnding(gateway: Gateway, served: Served, ending: RelayEnding): Promise<Nanos> {
   const { platform } = gateway
-  const { prices } = served.admission
-  const verdict = await judge(platform.tokenizer.name, served, ending)
-  const rated = ratedBy(served, verdict.usage, ending.serviceTier)
-  const rate = rateFor(prices, rated)
-  const usage = pricedCounts(verdict.usage, rate)
-  const parts = partsDue(gateway, { served, verdict }, billOf(served, usage.counts, rate))
+  served.heard?.(ending)
+  const { verdict, rated, prices, usage, parts } = await dueFor(gateway, served, ending)
   const amount = sumMoney(parts)
   const record = usageRecord({
     ...served,
@@ -65,6 +68,44 @@ export async function chargeEnding(gateway: Gateway, served: Served, ending: Rel
   })
   await store(gateway, served, record)
   return amount
+}
+
+/** What a whole answer will be charged whose vendor cannot tell its usage, so that its head can say it: in nano-units. */
+export async function chargeAhead(gateway: Gateway, served: Served, whole: RelayEnding): Promise<Nanos> {
+  const { parts } = await dueFor(gateway, served, whole)
+  return sumMoney(parts)
+}
+
+interface Due {
+  readonly verdict: Verdict
+  readonly rated: RateFacts
+  readonly prices: PriceSet
+  readonly usage: Usage
+  readonly parts: readonly Part[]
+}
+
+async function dueFor(gateway: Gateway, served: Served, ending: RelayEnding): Promise<Due> {
+  const verdict = await judge(gateway.platform.tokenizer.name, served, ending)
+  const rated = ratedBy(served, verdict.usage, ending.serviceTier)
+  const prices = pricesDue(served, verdict.usage, rated)
+  const rate = rateFor(prices, rated)
+  const usage = pricedCounts(verdict.usage, rate)
+  const parts = partsDue(gateway, { served, verdict }, billOf(served, usage.counts, rate))
+  return { verdict, rated, prices, usage, parts }
+}
+
+/** The pinned prices, or those of the model that has served in its place where they have one for all and come to less. */
+function pricesDue({ admission, cheaper }: Served, usage: Usage, rated: RateFacts): PriceSet {
+  const { prices } = admission
+  if (!cheaper) return prices
+  const due = ([prices, cheaper] as const).map((set) => {
+    const rate = rateFor(set, rated)
+    const { counts, anomalies = [] } = pricedCounts(usage, rate)
+    const isWhole = !anomalies.some((anomaly) => anomaly.startsWith('unpriced_'))
+    return { isWhole, amount: charge(counts, rate) }
+  })
+  const [pinned, other] = due
+  return pinned && other?.isWhole && other.amount < pinned.amount ? cheaper : prices
 }
 
 /** Nothing is charged, not even the price of a request. */
@@ -128,6 +169,8 @@ function walletOf({ ledger }: Gateway, { caller }: Served): { purse: number; lea
 /** The outcome table of the product's documentation, row by row. */
 async function judge(tokenizer: string, served: Served, ending: RelayEnding): Promise<Verdict> {
   const { outcome, delivered } = ending
+  const { measure } = served.call
+  if (measure) return judgeMeasured({ served, measure, tokenizer }, ending)
   if (outcome === 'complete') {
     const usage = await fromBoth(tokenizer, served, ending)
     return { outcome, usage, isCapped: usage.source !== 'vendor' }
@@ -137,6 +180,20 @@ async function judge(tokenizer: string, served: Served, ending: RelayEnding): Pr
   // Nothing reached the caller: for him the vendor has simply failed.
   if (!delivered) return { outcome: 'vendor_failed', usage: nothing, isCapped: true }
   return { outcome, usage: await partly(tokenizer, served, ending), isCapped: true }
+}
+
+/** The same for what is no conversation: whatever of it was delivered was asked for as a whole. */
+async function judgeMeasured(measuring: Measuring, ending: RelayEnding): Promise<Verdict> {
+  const { outcome, delivered } = ending
+  const { policies, begun } = measuring.served
+  const isAbort = outcome === 'client_abort'
+  if (outcome === 'complete' || (delivered && !(isAbort && policies.clientAbort === 'void'))) {
+    const usage = await measured(measuring, ending)
+    return { outcome, usage, isCapped: outcome !== 'complete' || usage.source !== 'vendor' }
+  }
+  if (!isAbort) return { outcome: 'vendor_failed', usage: nothing, isCapped: true }
+  const paysPrompt = !delivered && policies.abortBeforeContent === 'prompt' && begun
+  return { outcome, usage: paysPrompt ? await measuredPrompt(measuring) : nothing, isCapped: true }
 }
 
 /** The money ran out. Where it did before anything could be forwarded, the caller has got nothing. */

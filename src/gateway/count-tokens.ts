@@ -2,7 +2,7 @@ import type { Target } from '../core/call.ts'
 import { readPrompt } from '../core/prompt.ts'
 import { askCount } from '../call/ask-count.ts'
 import type { Counting } from '../fronts/front.ts'
-import { route } from '../route/route.ts'
+import { liveTargets } from '../route/route.ts'
 import { type Asked, type Asking, readCall } from './asking.ts'
 import type { Gateway } from './gateway.ts'
 
@@ -14,7 +14,7 @@ const encoder = new TextEncoder()
  */
 export async function countTokens(gateway: Gateway, asking: Asking, counting: Counting): Promise<void> {
   const asked = await readCall(gateway, asking, counting.read)
-  const [target] = route(gateway.platform.catalog(), asked.model)
+  const [target] = liveTargets(gateway.platform.catalog(), asked.model)
   const told = target && (await askVendor(gateway, asking, { asked, target }))
   const tokens = told ?? (await countOurselves(gateway, asked))
   const { client, id } = asking

@@ -1,56 +1,118 @@
-import type { Caller, Target } from '../core/call.ts'
+import type { Caller } from '../core/call.ts'
 import type { Model } from '../core/catalog.ts'
 import type { GatewayError } from '../core/errors.ts'
 import { admit, type Admission } from '../admit/admit.ts'
 import { attemptTargets, CallerGone, NoAnswer, type Answered } from '../call/attempt.ts'
+import { soldFromCache } from '../call/hit-prices.ts'
 import { StaleKey } from '../ledger/hold.ts'
-import { route } from '../route/route.ts'
-import { vendors } from '../vendors/index.ts'
-import { type Asking, callerOf, modelFor, readCall } from './asking.ts'
+import { type Asked, type Asking, callerOf, modelFor, readCall } from './asking.ts'
+import { type CacheTurn, openTurn } from './cached.ts'
 import { chargeEnding, type Served, voidCall } from './charging.ts'
 import type { Gateway } from './gateway.ts'
+import { mirror } from './mirror.ts'
+import { makeOnce } from './once.ts'
 import { respond } from './respond.ts'
+import { type CallRoute, explainedError, isFreeRoute, routeCall, routeHeaders, servedPrices } from './routing.ts'
 
 /**
  * The product in one screen: authenticate, read, admit, route, call, relay and meter, settle, record.
  * Throws GatewayError as long as nothing was sent to the caller; from the first byte on the stream itself tells.
  */
 export async function exchange(gateway: Gateway, asking: Asking): Promise<void> {
-  const { platform } = gateway
-  const { caller, call, model } = await readCall(gateway, asking, asking.front.read)
-  const targets = route(platform.catalog(), model)
-  const admitted = await admitCall(gateway, asking, { caller, call, model, free: isFree(gateway, targets) })
-  const served: Served = { call, policies: model.policies, target: undefined, attempts: [], begun: false, ...admitted }
+  const asked = await readCall(gateway, asking, asking.front.read)
+  await makeOnce(gateway, asking, { asked, make: (once) => answerCall(gateway, once, asked) })
+}
+
+/** Answers a call as an identical one was answered before, or else by asking a vendor. */
+async function answerCall(gateway: Gateway, asking: Asking, asked: Asked): Promise<void> {
+  const turn = await openTurn(gateway, asking, asked)
+  try {
+    await (turn.found
+      ? tellFound(gateway, asking, { asked, turn, found: turn.found })
+      : callVendors(gateway, asking, { asked, turn }))
+  } finally {
+    turn.over()
+  }
+}
+
+interface Turned {
+  readonly asked: Asked
+  readonly turn: CacheTurn
+}
+
+/** Admitted and charged like any other call, at the price of an answer from the cache. */
+async function tellFound(
+  gateway: Gateway,
+  asking: Asking,
+  { asked, turn, found }: Turned & { readonly found: Answered },
+): Promise<void> {
+  const { caller, call, model } = asked
+  const sold = soldFromCache(model, turn.policy.hitPpm)
+  const free = isFreeRoute(gateway, [found.target])
+  const admitted = await admitCall(gateway, asking, { caller, call, model: sold, free })
+  const { target, attempts } = found
+  const served: Served = { ...beginning(asked, turn), ...admitted, target, attempts, begun: true }
+  try {
+    await bring(gateway, asking, { served, answered: found })
+  } finally {
+    gateway.ledger.live.delete(served.admission.hold)
+  }
+}
+
+async function callVendors(gateway: Gateway, asking: Asking, { asked, turn }: Turned): Promise<void> {
+  const { caller, call, model } = asked
+  const route = routeCall(gateway, asked, asking.client.header)
+  const free = isFreeRoute(
+    gateway,
+    route.candidates.map(({ target }) => target),
+  )
+  const admitted = await admitCall(gateway, asking, { caller, call, model: route.payer, free })
+  const served: Served = { ...beginning(asked, turn), ...admitted }
 
   try {
-    const answered = await answerFrom(gateway, asking, { served, model, targets })
-    if (answered) await bring(gateway, asking, { served, answered })
+    mirror(gateway, { ...asked, route })
+    const answered = await answerFrom(gateway, asking, { served, route })
+    if (answered) {
+      const begun = begunBy(gateway, { served, answered, model, route })
+      await bring(gateway, asking, { served: begun, answered: turn.watch(answered) })
+    }
   } finally {
     // Whatever has failed: a hold that is left over is the reaper's, who spares those that are live.
     gateway.ledger.live.delete(served.admission.hold)
   }
 }
 
+/** What is known of a call before anybody was asked. */
+function beginning({ call, model }: Asked, { state, heard }: CacheTurn): Omit<Served, 'caller' | 'admission'> {
+  const notes = { 'x-tollgate-cache': state }
+  return { call, policies: model.policies, target: undefined, attempts: [], begun: false, notes, heard }
+}
+
+interface Begun extends Answering {
+  readonly answered: Answered
+  readonly model: Model
+}
+
+/** The call, as it stands once a target has begun to answer. */
+function begunBy(gateway: Gateway, { served, answered, model, route }: Begun): Served {
+  const { target, attempts } = answered
+  const cheaper = servedPrices(gateway, served.caller, { answered, payer: route.payer })
+  const notes = { ...served.notes, ...routeHeaders(route, model, answered) }
+  return { ...served, target, attempts, notes, begun: true, ...(cheaper && { cheaper }) }
+}
+
 /** Whatever fails on the way, no hold is left behind: nobody but its call would ever end it. */
 async function bring(
   gateway: Gateway,
   asking: Asking,
-  { served, answered }: { served: Served; answered: Answered },
+  { served, answered }: { readonly served: Served; readonly answered: Answered },
 ): Promise<void> {
-  const { target, attempts } = answered
-  const begun: Served = { ...served, target, attempts, begun: true }
   try {
-    await respond(gateway, asking, { ...begun, answered })
+    await respond(gateway, asking, { ...served, answered })
   } catch (caught) {
-    if (gateway.ledger.live.has(served.admission.hold)) await voidCall(gateway, begun, 'internal')
+    if (gateway.ledger.live.has(served.admission.hold)) await voidCall(gateway, served, 'internal')
     throw caught
   }
-}
-
-/** The sandbox is recorded and priced, never charged. A model that mixes it with real vendors is charged. */
-function isFree({ platform }: Gateway, targets: readonly Target[]): boolean {
-  const catalog = platform.catalog()
-  return targets.every((target) => vendors.get(catalog.vendors.get(target.vendor)?.adapter ?? '')?.free === true)
 }
 
 interface Admitted {
@@ -73,17 +135,18 @@ async function admitCall(gateway: Gateway, asking: Asking, request: Parameters<t
 
 interface Answering {
   readonly served: Served
-  readonly model: Model
-  readonly targets: readonly Target[]
+  readonly route: CallRoute
 }
 
 /** The first target that answers with content; undefined when the caller left. On any failure the hold is ended. */
 async function answerFrom(
   gateway: Gateway,
   { client }: Asking,
-  { served, model, targets }: Answering,
+  { served, route }: Answering,
 ): Promise<Answered | undefined> {
   const { call, admission } = served
+  const { retries, hedgeMs } = route.policy
+  const { budget, random } = gateway.router
   const waiting = new AbortController()
   const running = { interrupt: (error: GatewayError) => waiting.abort(error) }
   client.onGone(() => waiting.abort())
@@ -92,13 +155,13 @@ async function answerFrom(
   try {
     return await attemptTargets(gateway.platform, {
       call,
-      model,
-      targets,
+      candidates: route.candidates,
       stream: call.stream || !admission.whole,
       signal: waiting.signal,
+      rules: { retries, hedgeMs, random, spend: budget.spend },
     })
   } catch (caught) {
-    return await unanswered(gateway, { served, targets, caught })
+    return await unanswered(gateway, { served, route, caught })
   } finally {
     gateway.running.delete(running)
   }
@@ -106,23 +169,24 @@ async function answerFrom(
 
 interface Unanswered {
   readonly served: Served
-  readonly targets: readonly Target[]
+  readonly route: CallRoute
   readonly caught: unknown
 }
 
 /** Ends the hold of a call that no vendor has answered, and tells the caller why, if he is there. */
-async function unanswered(gateway: Gateway, { served, targets, caught }: Unanswered): Promise<undefined> {
+async function unanswered(gateway: Gateway, { served, route, caught }: Unanswered): Promise<undefined> {
   if (!(caught instanceof CallerGone || caught instanceof NoAnswer)) {
     await voidCall(gateway, served, 'internal')
     throw caught
   }
   const { attempts } = caught
   const last = attempts.at(-1)
-  const target = targets.find(({ vendor, model }) => vendor === last?.vendor && model === last.model)
+  const tries = route.candidates.map(({ target }) => target)
+  const target = tries.find(({ vendor, model }) => vendor === last?.vendor && model === last.model)
   const tried: Served = { ...served, target, attempts }
   if (caught instanceof CallerGone) return leave(gateway, { ...tried, begun: caught.begun })
   await voidCall(gateway, tried, caught.error.code)
-  throw caught.error
+  throw explainedError(caught.error, route)
 }
 
 /** The caller hung up before any content. Where no vendor was called yet, there is nothing to record. */

@@ -1,7 +1,10 @@
 import type { Authenticator } from '../auth/authenticate.ts'
 import type { GatewayError } from '../core/errors.ts'
+import type { AnswerCache } from '../call/answer-cache.ts'
+import type { Idempotency } from '../call/idempotency.ts'
 import type { Ledger } from '../ledger/hold.ts'
 import type { Telemetry } from '../record/telemetry.ts'
+import type { Router, TargetReport, VendorReport } from '../route/router.ts'
 import type { Platform } from '../ports.ts'
 
 /** Everything that serving a call needs. */
@@ -10,8 +13,16 @@ export interface Gateway {
   readonly ledger: Ledger
   readonly auth: Authenticator
   readonly telemetry: Telemetry
+  /** Chooses among the targets, and remembers how they do. */
+  readonly router: Router
+  /** Answers that identical calls get; absent: none. */
+  readonly answers?: AnswerCache
+  /** Calls with an `Idempotency-Key`; absent: it means nothing. */
+  readonly idempotency?: Idempotency
   /** Calls that wait for a vendor and streams under way, so that a stopping process can end them in order. */
   readonly running: Set<{ interrupt(error: GatewayError): void }>
   /** True once the process is stopping: no new call is taken. */
   isStopping: boolean
 }
+
+export type { Router, TargetReport, VendorReport }

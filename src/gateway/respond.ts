@@ -1,6 +1,7 @@
 import type { Call, JsonObject } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
 import { printMoney } from '../core/money.ts'
+import { limitHeaders } from '../core/rate-limit.ts'
 import { usageBody } from '../core/usage.ts'
 import type { Answered } from '../call/attempt.ts'
 import { createGatherer } from '../fronts/chat-gather.ts'
@@ -10,7 +11,7 @@ import { type Outlet, relay, type RelayEnding, type RelayStep, type Source } fro
 import { spread } from '../meter/spread.ts'
 import { chunksOf, passingVoice, writingVoice } from '../meter/voice.ts'
 import type { VendorReply, VendorUsage } from '../vendors/vendor.ts'
-import { chargeEnding, type Served } from './charging.ts'
+import { chargeAhead, chargeEnding, type Served } from './charging.ts'
 import type { Asking } from './asking.ts'
 import type { Gateway } from './gateway.ts'
 
@@ -25,7 +26,8 @@ export async function respond(gateway: Gateway, asking: Asking, responding: Resp
   const { answered, call } = responding
   const { answer, passes } = answered
   if (answer.kind === 'stream') return stream(gateway, asking, { ...responding, source: answer, passes })
-  if (!call.stream) return whole(gateway, asking, { ...responding, ...answer })
+  // What is no conversation has no parts that it could be spread into.
+  if (!call.stream || call.measure) return whole(gateway, asking, { ...responding, ...answer })
   const source = spreadSource(responding, answer.body)
   return source ? stream(gateway, asking, { ...responding, source, passes: false }) : refuse(gateway, responding)
 }
@@ -40,6 +42,8 @@ const unstreamed: Omit<RelayEnding, 'outcome' | 'delivered'> = {
   firstByteAtMs: undefined,
   error: undefined,
 }
+
+const wholeEnding: RelayEnding = { ...unstreamed, outcome: 'complete', delivered: true }
 
 interface Whole extends Responding {
   readonly reply: VendorReply
@@ -65,7 +69,8 @@ async function whole(gateway: Gateway, { client, id, front }: Asking, answer: Wh
     serviceTier: reply.serviceTier,
     firstByteAtMs: clock.now(),
   })
-  sendJson({ client, id }, { status: 200, headers: headersOf(front, answer, cost), body })
+  const type = reply.raw && { 'content-type': reply.raw.type }
+  sendJson({ client, id }, { status: 200, headers: { ...headersOf(front, answer, cost), ...type }, body })
 }
 
 /**
@@ -74,6 +79,7 @@ async function whole(gateway: Gateway, { client, id, front }: Asking, answer: Wh
  */
 function bodyOf(front: Front, { answered, reply, call, bytes, body }: Whole): Uint8Array | undefined {
   try {
+    if (reply.raw) return reply.raw.bytes
     if (answered.passes) {
       const sent = reply.repaired ? encoder.encode(JSON.stringify(reply.repaired)) : bytes
       return front.passing(call).body(sent, reply.servedModel !== undefined)
@@ -113,7 +119,9 @@ async function stream(gateway: Gateway, asking: Asking, streaming: Streaming): P
   const { client, id } = asking
   const { call, admission, policies, source, target } = streaming
   const { platform, running } = gateway
-  const outlet = call.stream ? live(asking, streaming) : gathering(asking, streaming)
+  // Bytes have no place for it behind them.
+  const cost = call.form === 'bytes' ? await chargeAhead(gateway, streaming, wholeEnding) : undefined
+  const outlet = call.stream ? live(asking, streaming, cost) : gathering(asking, streaming)
   const relaying = relay({
     source,
     outlet,
@@ -150,10 +158,18 @@ function lost({ platform }: Gateway, id: string, error: unknown): bigint {
 }
 
 /** Tells a stream to a caller who streams. */
-function live({ client, front }: Asking, streaming: Streaming): Outlet {
+function live({ client, front }: Asking, streaming: Streaming, cost?: bigint): Outlet {
   const { call, passes } = streaming
   const voice = passes ? passingVoice(front.passing(call)) : writingVoice(front.writer(call))
-  return streamOutlet({ client, front, call, voice, headers: () => headersOf(front, streaming) })
+  const headers = (): Record<string, string> => ({ ...headersOf(front, streaming, cost), ...typeOf(streaming) })
+  return streamOutlet({ client, front, call, voice, headers })
+}
+
+/** Bytes that pass as they are keep their type. */
+function typeOf({ call, answered }: Responding): Record<string, string> {
+  const type = answered.answer.head.headers['content-type']
+  const isPlain = call.form === 'bytes' || (call.measure !== undefined && !call.stream)
+  return isPlain && type !== undefined ? { 'content-type': type } : {}
 }
 
 /** Gathers a stream into the body that an unstreamed call gets. */
@@ -161,8 +177,9 @@ function gathering({ client, id, front }: Asking, streaming: Streaming): Outlet 
   const { call, passes } = streaming
   const gathered = passes ? ownGathered(front, call) : translatedGathered(front, call)
   const send = (cost: bigint, finish?: string) => {
-    const body = encoder.encode(JSON.stringify(gathered.body(finish)))
-    sendJson({ client, id }, { status: 200, headers: headersOf(front, streaming, cost), body })
+    const body = gathered.bytes?.() ?? encoder.encode(JSON.stringify(gathered.body(finish)))
+    const headers = { ...headersOf(front, streaming, cost), ...typeOf(streaming) }
+    sendJson({ client, id }, { status: 200, headers, body })
   }
   const fail = (error: GatewayError) => {
     const failure = front.failure(error, id)
@@ -176,6 +193,8 @@ function gathering({ client, id, front }: Asking, streaming: Streaming): Outlet 
 
 interface Body extends Collector {
   body(finish: string | undefined): JsonObject
+  /** In its place, where the answer is no JSON. */
+  bytes?(): Uint8Array
 }
 
 /** The vendor's own body, made of its own events. */
@@ -184,6 +203,7 @@ function ownGathered(front: Front, call: Call): Body {
   return {
     add: ({ event, piece }) => gatherer.add(piece.repaired ? { ...event, data: piece.repaired } : event),
     body: (finish) => gatherer.body(finish),
+    ...(gatherer.bytes && { bytes: gatherer.bytes }),
   }
 }
 
@@ -223,21 +243,17 @@ function spreadSource({ call, answered }: Responding, body: JsonObject): Source 
 }
 
 function headersOf({ idHeader }: Front, responding: Responding, cost?: bigint): Record<string, string> {
-  const { call, target, attempts, admission, answered } = responding
-  const { requests } = admission.hold
+  const { call, target, attempts, admission, answered, notes } = responding
   return {
     'x-request-id': call.id,
     ...(idHeader !== undefined && { [idHeader]: call.id }),
     'x-tollgate-vendor': target?.vendor ?? '',
     'x-tollgate-model': target?.model ?? '',
     'x-tollgate-attempts': String(attempts.length),
+    ...notes,
     ...(answered.dropped.length > 0 && { 'x-tollgate-dropped-params': answered.dropped.join(',') }),
     ...(cost !== undefined && { 'x-tollgate-cost': printMoney(cost) }),
-    ...(requests && {
-      'x-ratelimit-limit-requests': String(requests.limit),
-      'x-ratelimit-remaining-requests': String(requests.remaining),
-      'x-ratelimit-reset-requests': `${Math.ceil(requests.resetMs / 1000)}s`,
-    }),
+    ...limitHeaders(admission.hold.left),
   }
 }
 

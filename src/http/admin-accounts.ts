@@ -1,11 +1,12 @@
-import { and, desc, eq, lt } from 'drizzle-orm'
+import { and, desc, eq, isNull, lt, sql } from 'drizzle-orm'
 import { Hono } from 'hono'
 import { z } from 'zod'
 import { GatewayError } from '../core/errors.ts'
 import { parseMoney, printMoney } from '../core/money.ts'
-import { account } from '../db/schema.ts'
+import { account, apiKey } from '../db/schema.ts'
 import { requireManagement, type AdminDeps } from './admin-keys.ts'
 import { currency, fields, idCursor, line, money, page, readBody, readQuery, refuseOthers } from './input.ts'
+import { rateLimits } from './rate-limit-input.ts'
 
 const path = '/admin/v1/accounts'
 const smallest = '0.000000001'
@@ -30,6 +31,24 @@ const newAccount = fields({
     .transform((text) => partsOf(text) ?? 0)
     .default(0),
   credit_limit: money({ least: '0', most: largest }).default(0n),
+})
+
+const tierRule = 'must be the name of a tier: a-z, 0-9, "-" and "_", at most 32'
+const concurrencyRule = 'must be a whole number from 1 to 1000000'
+
+/** Limits over all keys of the account. Null takes a limit away, or the account back to the tier "normal". */
+const accountChange = fields({
+  tier: z
+    .string({ error: tierRule })
+    .regex(/^[a-z0-9][a-z0-9_-]{0,31}$/, { error: tierRule })
+    .nullish(),
+  limits: rateLimits.optional(),
+  concurrency: z
+    .number({ error: concurrencyRule })
+    .int({ error: concurrencyRule })
+    .min(1, { error: concurrencyRule })
+    .max(1_000_000, { error: concurrencyRule })
+    .nullish(),
 })
 
 const payment = fields({
@@ -62,6 +81,13 @@ export function adminAccounts(deps: AdminDeps): Hono {
     return c.json(await accountWithBalance(deps, idOf(c.req.param('id'))))
   })
 
+  app.patch(`${path}/:id`, async (c) => {
+    await allow(c.req.raw)
+    const id = idOf(c.req.param('id'))
+    await changeAccount(deps, id, await readBody(c.req.raw, accountChange))
+    return c.json(await accountWithBalance(deps, id))
+  })
+
   app.post(`${path}/:id/recharges`, async (c) => {
     await allow(c.req.raw)
     const { amount, reference, memo } = await readBody(c.req.raw, payment)
@@ -90,7 +116,7 @@ export function adminAccounts(deps: AdminDeps): Hono {
   })
 
   refuseOthers(app, path, 'GET and POST')
-  refuseOthers(app, `${path}/:id`, 'GET')
+  refuseOthers(app, `${path}/:id`, 'GET and PATCH')
   refuseOthers(app, `${path}/:id/recharges`, 'POST')
   return app
 }
@@ -104,10 +130,34 @@ function idOf(text: string): number {
   return Number(text)
 }
 
-async function oneAccount({ database }: AdminDeps, id: number): Promise<AccountRow> {
+async function oneAccount({ database }: Pick<AdminDeps, 'database'>, id: number): Promise<AccountRow> {
   const [row] = await database.drizzle.select().from(account).where(eq(account.id, id)).limit(1)
   if (row === undefined) throw unknownAccount()
   return row
+}
+
+/** A change counts at once where the account is admitted next: its version is newer than what replicas remember. */
+async function changeAccount(
+  { database, changed }: AdminDeps,
+  id: number,
+  { tier, limits, concurrency }: z.output<typeof accountChange>,
+): Promise<void> {
+  const columns = {
+    ...(tier !== undefined && { tier }),
+    ...(limits !== undefined && { limits }),
+    ...(concurrency !== undefined && { concurrency }),
+  }
+  await oneAccount({ database }, id)
+  if (Object.keys(columns).length === 0) return
+  await database.drizzle
+    .update(account)
+    .set({ ...columns, version: sql`${account.version} + 1` })
+    .where(eq(account.id, id))
+  const keys = await database.drizzle
+    .select({ id: apiKey.id })
+    .from(apiKey)
+    .where(and(eq(apiKey.accountId, id), isNull(apiKey.parentId)))
+  for (const key of keys) changed(key.id)
 }
 
 async function accountWithBalance(deps: AdminDeps, id: number) {
@@ -143,7 +193,8 @@ async function listAccounts({ database }: AdminDeps, { limit, cursor }: z.output
   }
 }
 
-function accountJson({ id, name, currency, status, discountPpm, provisioned, createdAt }: AccountRow) {
+function accountJson(row: AccountRow) {
+  const { id, name, currency, status, discountPpm, provisioned, createdAt } = row
   return {
     object: 'account',
     id,
@@ -151,6 +202,9 @@ function accountJson({ id, name, currency, status, discountPpm, provisioned, cre
     currency,
     status,
     discount_percent: printMoney(BigInt(fullPpm - discountPpm) * 100_000n),
+    tier: row.tier,
+    limits: row.limits,
+    concurrency: row.concurrency,
     provisioned,
     created_at: createdAt.toISOString(),
   }

@@ -13,17 +13,32 @@ import {
 import { freeNanos } from '../core/price-set.ts'
 import { unitNames, type Unit } from '../core/price.ts'
 import { parseWeight } from '../core/tokens.ts'
+import { type Checked, routingWords, targetWords } from '../gateway/stored-routing.ts'
 import { currency, fields, idCursor, money, page } from './input.ts'
 
 /** What a model and its prices may be told to be. The bounds are those of the configuration file. */
 
 const tokens = `must be a whole number from 1 to ${outputTokens.most}`
 
+const json = z.json({ error: 'must be JSON' }).optional()
+
+/** Adds the faults of what is written as in the configuration file; it is kept as it came. */
+function checkWords(words: Checked, value: unknown, context: z.core.$RefinementCtx): void {
+  const read = words.safeParse(value)
+  if (read.success) return
+  for (const { path, message } of read.error.issues) context.addIssue({ code: 'custom', path: [...path], message })
+}
+
+const routing = z
+  .record(z.string(), json, { error: 'must be a JSON object' })
+  .superRefine((value, context) => checkWords(routingWords, value, context))
+
 const target = fields({
   vendor: z.string({ error: 'must be the id of a vendor' }),
   model: z.string({ error: vendorModelName.error }).regex(vendorModelName.pattern, { error: vendorModelName.error }),
   region: z.string({ error: region.error }).regex(region.pattern, { error: region.error }).nullish(),
-})
+  ...{ costs: json, weight: json, quality: json, context_tokens: json, max_output_tokens: json },
+}).superRefine(({ vendor: _, model: __, region: ___, ...more }, context) => checkWords(targetWords, more, context))
 
 const targets = z
   .array(target, { error: 'must be a list of targets, best first' })
@@ -74,6 +89,7 @@ export const newModel = fields({
     .default(outputTokens.fallback),
   token_weights: tokenWeights.optional(),
   policies: policies.default({}),
+  routing: routing.default({}),
   disabled: z.boolean({ error: 'must be true or false' }).default(false),
 })
 

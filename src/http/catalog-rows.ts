@@ -1,5 +1,6 @@
 import { and, asc, desc, eq, gt, inArray, lt } from 'drizzle-orm'
 import type { z } from 'zod'
+import type { JsonObject } from '../core/call.ts'
 import type { Catalog, Policies } from '../core/catalog.ts'
 import { GatewayError } from '../core/errors.ts'
 import { printMoney } from '../core/money.ts'
@@ -92,6 +93,7 @@ export async function putModel(session: Session, name: string, wanted: NewModel)
     maxOutputTokens: wanted.max_output_tokens,
     tokenWeights: (wanted.token_weights ?? {}) as TokenWeights,
     policies: { ...wanted.policies },
+    routing: wanted.routing as JsonObject,
     disabled: wanted.disabled,
     // A model that left the file is the API's from here on.
     provisioned: false,
@@ -102,12 +104,13 @@ export async function putModel(session: Session, name: string, wanted: NewModel)
     .onConflictDoUpdate({ target: model.name, set: columns })
   await drizzle.delete(target).where(eq(target.model, name))
   await drizzle.insert(target).values(
-    wanted.targets.map(({ vendor: id, model: vendorModel, region }, position) => ({
+    wanted.targets.map(({ vendor: id, model: vendorModel, region, ...options }, position) => ({
       model: name,
       position,
       vendor: id,
       vendorModel,
       region: region ?? null,
+      options: options as JsonObject,
     })),
   )
   return known === undefined
@@ -179,10 +182,14 @@ export function modelJson({ row, targets }: Shown, defaults: Policies) {
   return {
     object: 'model',
     name: row.name,
-    targets: targets.map(({ vendor: id, vendorModel, region }) => ({ vendor: id, model: vendorModel, region })),
+    targets: targets.map(({ vendor: id, vendorModel, region, options }) => ({
+      ...{ vendor: id, model: vendorModel, region },
+      ...options,
+    })),
     max_output_tokens: row.maxOutputTokens,
     ...(weights.length > 0 && { token_weights: Object.fromEntries(weights) }),
     policies: { unstreamed, client_abort: clientAbort, abort_before_content: abortBeforeContent },
+    ...(Object.keys(row.routing).length > 0 && { routing: row.routing }),
     disabled: row.disabled,
     provisioned: isDeclared(row),
     created_at: row.createdAt.toISOString(),

@@ -2,7 +2,9 @@ import { z } from 'zod'
 import type { Budget } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
 import { printMoney } from '../core/money.ts'
+import type { RateLimit } from '../core/rate-limit.ts'
 import { fields, line, money } from './input.ts'
+import { rateLimits } from './rate-limit-input.ts'
 
 /** What a key may be told to be, and that it never gets more than the keys above it. */
 
@@ -47,6 +49,7 @@ const limits = {
     .nullish(),
   budgets: budgets.optional(),
   requests_per_minute: whole().nullish(),
+  limits: rateLimits.optional(),
   concurrency: whole().nullish(),
 }
 
@@ -69,6 +72,7 @@ export interface KeyLimits {
   readonly models: readonly string[] | undefined
   readonly budgets: readonly Budget[]
   readonly requestsPerMinute: number | undefined
+  readonly limits: readonly RateLimit[]
   readonly concurrency: number | undefined
   readonly expiresAtMs: number | undefined
 }
@@ -97,6 +101,11 @@ function checkAgainst(wanted: KeyChange, key: KeyLimits): void {
     if (most === undefined || limit <= most) return
     refuse(`budgets[${index}].limit`, `must not be above ${printMoney(most)}, the budget of key ${key.publicId}`)
   })
+  wanted.limits?.forEach(({ of, window, limit }, index) => {
+    const most = key.limits.find((one) => one.of === of && one.window === window)?.limit
+    if (most === undefined || limit <= most) return
+    refuse(`limits[${index}].limit`, `must not be above ${most}, the limit of key ${key.publicId}`)
+  })
   checkNumber('requests_per_minute', wanted.requests_per_minute, { most: key.requestsPerMinute, of: key.publicId })
   checkNumber('concurrency', wanted.concurrency, { most: key.concurrency, of: key.publicId })
 }
@@ -112,7 +121,7 @@ function checkNumber(
 
 /** A management key calls no models, so nothing that bounds calls has a meaning for it. */
 export function checkManagementLimits(wanted: KeyChange): void {
-  for (const name of ['models', 'budgets', 'requests_per_minute', 'concurrency'] as const) {
+  for (const name of ['models', 'budgets', 'requests_per_minute', 'limits', 'concurrency'] as const) {
     if (wanted[name] !== undefined && wanted[name] !== null)
       refuse(name, 'has no meaning for a management key, which calls no models')
   }

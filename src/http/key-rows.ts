@@ -70,6 +70,7 @@ export function limitsOf(row: KeyRow): KeyLimits {
     models: row.models ?? undefined,
     budgets: row.budgets.map(({ limit, window }) => ({ limit: BigInt(limit), window })),
     requestsPerMinute: row.requestsPerMinute ?? undefined,
+    limits: row.limits,
     concurrency: row.concurrency ?? undefined,
     expiresAtMs: row.expiresAt?.getTime(),
   }
@@ -77,7 +78,8 @@ export function limitsOf(row: KeyRow): KeyLimits {
 
 /** The columns that a request names. Null takes a limit away; what is absent stays as it is. */
 export function columnsOf(wanted: KeyChange): Partial<typeof apiKey.$inferInsert> {
-  const { name, models, budgets, expires_at: expiresAtMs, requests_per_minute: requestsPerMinute, concurrency } = wanted
+  const { name, models, budgets, limits, concurrency } = wanted
+  const { expires_at: expiresAtMs, requests_per_minute: requestsPerMinute } = wanted
   return {
     ...(name !== undefined && { name }),
     ...(models !== undefined && { models: models === null ? null : [...new Set(models)] }),
@@ -86,6 +88,7 @@ export function columnsOf(wanted: KeyChange): Partial<typeof apiKey.$inferInsert
     }),
     ...(expiresAtMs !== undefined && { expiresAt: expiresAtMs === null ? null : new Date(expiresAtMs) }),
     ...(requestsPerMinute !== undefined && { requestsPerMinute }),
+    ...(limits !== undefined && { limits }),
     ...(concurrency !== undefined && { concurrency }),
   }
 }
@@ -102,6 +105,7 @@ export function keyJson({ key, parent }: Shown) {
     models: key.models,
     budgets: key.budgets.map(({ limit, window }) => ({ limit: printMoney(BigInt(limit)), window })),
     requests_per_minute: key.requestsPerMinute,
+    limits: key.limits,
     concurrency: key.concurrency,
     expires_at: key.expiresAt?.toISOString() ?? null,
     revoked_at: key.revokedAt?.toISOString() ?? null,

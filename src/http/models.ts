@@ -40,7 +40,8 @@ async function ask(gateway: Gateway, c: Context<Variables>, path: string): Promi
   const header = (name: string) => c.req.header(name)
   const { front, pages } = frontOf(path, header)
   c.set('front', front)
-  const inAddress = front.keyInQuery === undefined ? undefined : c.req.query(front.keyInQuery)
+  const { keyInQuery } = front
+  const inAddress = keyInQuery && c.req.query(keyInQuery) // allowed -- that of the address, not of a database
   const caller = await gateway.auth.caller(header, inAddress)
   return { pages, offered: offeredTo(gateway, caller) }
 }

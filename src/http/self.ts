@@ -7,7 +7,6 @@ import { inputTotal, outputTotal } from '../core/usage.ts'
 import { mayUse } from '../auth/access.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { periodEnd, periodStart } from '../core/period.ts'
-import type { KeyRecord } from '../ledger/engine/records.ts'
 import type { Purse, Receipt } from '../ports.ts'
 
 /** What was just charged is shown: reading waits this long for it to reach the books. */
@@ -53,7 +52,7 @@ async function keyOf(gateway: Gateway, caller: Caller) {
 }
 
 /** Where the store of the counters does not answer, the books tell what was spent. */
-function recordOf({ ledger }: Gateway, { accountId }: Caller, key: KeyFacts): Promise<KeyRecord | undefined> {
+function recordOf({ ledger }: Gateway, { accountId }: Caller, key: KeyFacts) {
   const { shared } = ledger.homes.of(accountId)
   return shared.key(accountId, key.id).catch(() => undefined)
 }

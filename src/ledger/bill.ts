@@ -2,7 +2,7 @@ import type { Part } from '../core/call.ts'
 import { fitsAny } from '../core/glob.ts'
 import { divideUp, type Nanos } from '../core/money.ts'
 import { type PriceSet, type Unit, unitNames } from '../core/price.ts'
-import { tokenAsset, type TokenAsset, type TokenWeights, weightOf } from '../core/tokens.ts'
+import { tokenAsset, type TokenAsset, type TokenWeights, weigh, weightOf } from '../core/tokens.ts'
 import type { Purse } from '../ports.ts'
 import type { Need } from './engine/commands.ts'
 import { type Share, unpaidShare } from './engine/purses.ts'
@@ -30,8 +30,8 @@ export function takesTokens({ nanos, rates = [] }: PriceSet, weights: TokenWeigh
   return unitNames.every((unit) => weightOf(unit, weights) !== undefined || !priced(unit))
 }
 
-const promptUnits: readonly Unit[] = ['input', 'cached_input', 'cache_write_5m', 'cache_write_1h']
-const answerUnits: readonly Unit[] = ['output', 'reasoning']
+const promptUnits: readonly Unit[] = ['input', 'cached_input', 'cache_write_5m', 'cache_write_1h', 'image_input']
+const answerUnits: readonly Unit[] = ['output', 'reasoning', 'image_output']
 
 /** The most that so many tokens come to, of whatever kind they turn out to be. No weights: money alone can pay. */
 export function quoteBill(expected: Expected, prices: PriceSet, weights: TokenWeights | undefined): Bill {
@@ -42,7 +42,8 @@ export function quoteBill(expected: Expected, prices: PriceSet, weights: TokenWe
   const input = heaviest(expected.audio ? [...promptUnits, 'audio_input'] : promptUnits)
   const output = heaviest(expected.audio ? [...answerUnits, 'audio_output'] : answerUnits)
   const request = prices.nanos.request === undefined ? 0n : (weightOf('request', weights) ?? 0n)
-  return { money, tokens: BigInt(expected.inputTokens) * input + BigInt(expected.outputTokens) * output + request }
+  const pieces = weigh(expected.pieces ?? {}, weights)
+  return { money, tokens: BigInt(expected.inputTokens) * input + BigInt(expected.outputTokens) * output + request + pieces }
 }
 
 /** The purses that may pay for a model, in burn order, each with the whole of a bill in its own asset. */

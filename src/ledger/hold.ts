@@ -1,11 +1,12 @@
 import type { Caller, Part, UsageRecord } from '../core/call.ts'
-import type { PriceSet } from '../core/price.ts'
+import type { Counts, PriceSet } from '../core/price.ts'
+import { mostLimit, type TightestLimits } from '../core/rate-limit.ts'
 import { SharedUnavailable } from '../core/shared-unavailable.ts'
 import type { TokenWeights } from '../core/tokens.ts'
 import type { Platform } from '../ports.ts'
 import { type Batcher, billingUnavailable } from './batcher.ts'
 import { type Bill, quoteBill } from './bill.ts'
-import type { AdmitReply, RequestsLeft } from './engine/commands.ts'
+import type { AdmitReply } from './engine/commands.ts'
 import type { HoldFacts, Metered } from './engine/records.ts'
 import type { Home, Homes } from './homes.ts'
 import { needsFor, openHold } from './live-hold.ts'
@@ -44,6 +45,8 @@ export interface HoldRequest {
   /** The service tier that is asked for, and whether audio is: both may make it dearer. */
   readonly serviceTier?: string | undefined
   readonly audio?: boolean
+  /** What is used beside tokens, at most. */
+  readonly pieces?: Counts
   /** The most output the call should ever give. */
   readonly mostOutputTokens: number
 }
@@ -53,7 +56,8 @@ export interface Hold {
   readonly id: string
   readonly facts: HoldFacts
   readonly prices: PriceSet
-  readonly requests: RequestsLeft | undefined
+  /** The tightest limits by time, as they were right after the call was let in. */
+  readonly left: TightestLimits
   /** Parts set aside so far. */
   readonly parts: readonly Part[]
   /** True if output of this size is paid for; starts to grow ahead of need. False: wait for `grow`. */
@@ -115,6 +119,8 @@ export interface Admitted {
   readonly home: Home
   /** Asked first, and not heard of: the hold may be there too. */
   readonly unsure: readonly Home[]
+  /** When it was asked for: the hold's term began no earlier, however late the answer comes. */
+  readonly askedAtMs: number
 }
 
 async function runAdmit(ledger: Ledger, admission: Admission): Promise<Admitted> {
@@ -124,9 +130,10 @@ async function runAdmit(ledger: Ledger, admission: Admission): Promise<Admitted>
   const progress = { toppedUp: false }
   let home = homes.of(caller.accountId)
   for (let round = 0; round < admitRounds; round++) {
+    const askedAtMs = ledger.platform.clock.elapsed()
     try {
       const reply = await admitAt(ledger, home, { admission, progress })
-      if (reply) return { reply, home, unsure }
+      if (reply) return { reply, home, unsure, askedAtMs }
     } catch (error) {
       if (!(error instanceof SharedUnavailable) || !homes.spare || home === homes.spare) throw error
       unsure.push(home)
@@ -167,7 +174,9 @@ async function admitAt(
     await borrowing(spender.topUp(accountId, admission.bill))
   } else {
     const needs = needsFor(home, admission)
-    throw await refusal(ledger, { reply, caller, bill: admission.bill, needs, shared: home.shared })
+    // A spender who alone has borrowed everything has nothing elsewhere.
+    const purses = ledger.homes.spare ? (spender.purses(accountId) ?? []) : []
+    throw await refusal(ledger, { reply, caller, bill: admission.bill, needs, purses, shared: home.shared })
   }
   return undefined
 }
@@ -186,6 +195,7 @@ async function tryAdmit({ platform }: Ledger, home: Home, admission: Admission):
     keys: request.caller.chain,
     needs: needsFor(home, admission),
     estimate: bill.money,
+    tokens: Math.min(mostLimit, request.inputTokens + request.outputTokens),
     metered,
     termMs: platform.settings.termMs,
   })

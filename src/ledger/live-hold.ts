@@ -39,7 +39,7 @@ interface State extends Admission {
   room: number
   /** Output tokens of the next extension. */
   step: number
-  /** When a home last confirmed the hold. */
+  /** When the hold was last asked for of a home that then confirmed it: its answer may come much later. */
   ackedAtMs: number
   /** The engine has ended the hold: nothing more may be forwarded on it. */
   isLost: boolean
@@ -50,7 +50,7 @@ interface State extends Admission {
 
 /** The hold of a call that was let in. */
 export function openHold(ledger: Ledger, admitted: Admission & Admitted): Hold {
-  const { request, facts, metered, bill, reply, home, unsure } = admitted
+  const { request, facts, metered, bill, reply, home, unsure, askedAtMs } = admitted
   const state: State = {
     request,
     facts,
@@ -65,7 +65,7 @@ export function openHold(ledger: Ledger, admitted: Admission & Admitted): Hold {
     estimate: bill.money,
     room: facts.free ? Number.POSITIVE_INFINITY : roomOf(request, reply.parts),
     step: firstStep,
-    ackedAtMs: ledger.platform.clock.elapsed(),
+    ackedAtMs: askedAtMs,
     isLost: false,
     growing: undefined,
     askAgainAtMs: 0,
@@ -76,7 +76,7 @@ export function openHold(ledger: Ledger, admitted: Admission & Admitted): Hold {
     id,
     facts,
     prices: request.prices,
-    requests: reply.requests,
+    left: { ...(reply.requests && { requests: reply.requests }), ...(reply.tokens && { tokens: reply.tokens }) },
     started: false,
     measure: () => Promise.resolve(metered),
     get parts() {
@@ -120,21 +120,31 @@ type Confirmed = 'ok' | 'lost' | 'away'
 /** Stores what was metered in every home; one that confirms it is enough, one that has ended the hold ends it. */
 async function checkpoint(state: State, metered: Metered): Promise<void> {
   const { clock, settings } = state.ledger.platform
+  const askedAtMs = clock.elapsed()
   const confirmed = await Promise.all(state.places.map((place) => confirm(state, place, metered)))
   if (confirmed.includes('lost')) {
     state.isLost = true
     return
   }
   const isLate = clock.elapsed() - state.ackedAtMs > settings.termMs * moveShare
-  const isKept = confirmed.includes('ok') || (await moved(state, { metered, isLate }))
+  const isKept = isConfirmed(state, confirmed) || (await moved(state, { metered, isLate }))
   if (!isKept) throw new SharedUnavailable(new Error(`hold ${state.request.id} was not confirmed`))
-  state.ackedAtMs = clock.elapsed()
+  state.ackedAtMs = askedAtMs
+}
+
+/** Past its fence a hold may have been ended in the shared store by another process: our own memory cannot tell. */
+function isConfirmed(state: State, confirmed: readonly Confirmed[]): boolean {
+  const { spare } = state.ledger.homes
+  const isOwn = (at: number) => state.places[at]?.home === spare
+  const counts = (at: number) => !isFenced(state) || !isOwn(at) || state.places.every(({ home }) => home === spare)
+  return confirmed.some((each, at) => each === 'ok' && counts(at))
 }
 
 /** Brings a hold to the second home where the first does not answer. */
 async function moved(state: State, { metered, isLate }: { metered: Metered; isLate: boolean }): Promise<boolean> {
   const { accountId } = state.facts
   const { spare } = state.ledger.homes
+  if (isFenced(state)) return false
   if (!spare || state.places.some(({ home }) => home === spare)) return false
   if (!isLate && state.places.some(({ home }) => home.shared.reaches(accountId))) return false
   const place: Place = { home: spare, epoch: 0 }

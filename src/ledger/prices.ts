@@ -1,7 +1,8 @@
 import type { Caller } from '../core/call.ts'
 import type { Model } from '../core/catalog.ts'
 import { GatewayError } from '../core/errors.ts'
-import { type Conversion, type ExchangeRate, priceOf, type PriceSet } from '../core/price.ts'
+import { canCharge } from '../core/measure.ts'
+import type { Conversion, ExchangeRate, PriceSet } from '../core/price.ts'
 import { priceSet } from '../core/price-set.ts'
 
 /** Price sets by the list prices they come from, then by what the account makes of them: equal ones are one object. */
@@ -12,12 +13,12 @@ const pinnedLimit = 1_000
 /**
  * The price set that is pinned for a call: the model's list prices with the account's discount, and with the exact
  * rate of exchange where they are in another currency than the account.
- * Throws `price_not_configured` where the model has no price for prompt and answer, or none that the account could
- * pay: an unpriced model is never served.
+ * Throws `price_not_configured` where the model has no price for what it does (prompt and answer, where nobody says
+ * otherwise), or none that the account could pay: an unpriced model is never served.
  */
 export function pinPrices(model: Model, caller: Caller, exchange: readonly ExchangeRate[] = []): PriceSet {
   const { prices } = model
-  if (!prices || priceOf(prices, 'input') === undefined || priceOf(prices, 'output') === undefined)
+  if (!prices || !canCharge(model.operation ?? 'chat', prices.nanos))
     throw unpriced(`Model "${model.name}" has no price yet, so it is not served. Its operator must set one.`)
   const { currency, discountPpm } = caller
   if (currency === prices.currency && discountPpm === prices.discountPpm) return prices

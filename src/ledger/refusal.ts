@@ -3,7 +3,7 @@ import { GatewayError, invalidKey } from '../core/errors.ts'
 import { printMoney } from '../core/money.ts'
 import { periodStart } from '../core/period.ts'
 import { printTokens } from '../core/tokens.ts'
-import type { Platform, Shared } from '../ports.ts'
+import type { Platform, Purse, Shared } from '../ports.ts'
 import { type Bill, uncovered } from './bill.ts'
 import type { AdmitReply, Need } from './engine/commands.ts'
 
@@ -23,6 +23,8 @@ export interface Refused {
   readonly caller: Caller
   readonly bill: Bill
   readonly needs: readonly Need[]
+  /** The account's purses as they were just read; none where its money is nowhere else. */
+  readonly purses: readonly Purse[]
   /** Where it was asked. */
   readonly shared: Shared
 }
@@ -50,9 +52,11 @@ export async function refusal(ledger: { readonly platform: Platform }, refused: 
 
 type Funds = Extract<AdmitReply, { code: 'funds' }>
 
-/** Whether the call could be paid once the calls in flight have ended. */
+/** Whether the call could be paid once calls in flight have ended, or loans of the account elsewhere have come back. */
 async function isOnlyHeld({ platform }: { platform: Platform }, refused: Refused, reply: Funds): Promise<boolean> {
   const { bill, caller, needs, shared } = refused
+  // Money that is not available here is lent to another spender, or held there.
+  if (postedFor(refused) >= bill.money && bill.money > 0n) return true
   if (needs.every(({ asset }) => asset === undefined))
     return reply.held > 0n && reply.available + reply.held >= bill.money
   // The engine's answer sums money alone: what is held of packages stands in their records.
@@ -64,6 +68,12 @@ async function isOnlyHeld({ platform }: { platform: Platform }, refused: Refused
     return amount > 0n ? [{ purse: id, lease: purse.lease, amount, held: purse.held, ...(asset && { asset }) }] : []
   })
   return all.some(({ held }) => held > 0n) && uncovered(bill, all).unpaid === 0n
+}
+
+/** What the books have in the purses of money that may pay. */
+function postedFor({ needs, purses }: Refused): bigint {
+  const mayPay = new Set(needs.flatMap(({ purse, asset }) => (asset === undefined ? [purse] : [])))
+  return purses.reduce((sum, { id, posted }) => (mayPay.has(id) && posted > 0n ? sum + posted : sum), 0n)
 }
 
 function fundsRefusal(reply: Funds, { caller, bill, needs }: Refused, onlyHeld: boolean): GatewayError {
@@ -98,16 +108,23 @@ async function isBudgetHeld({ platform }: { platform: Platform }, refused: Refus
   })
 }
 
-const limitNames = { requests: 'requests per minute', concurrency: 'calls at the same time', budget: 'budget' } as const
 
 function limitRefusal(reply: Limit, currency: string, isHeld: boolean): GatewayError {
   const limit = typeof reply.limit === 'bigint' ? `${printMoney(reply.limit)} ${currency}` : String(reply.limit)
-  const text = `The key's limit of ${limit} ${limitNames[reply.what]} is reached.`
+  const of = reply.keyId < 0 ? 'account' : 'key'
+  const text = `The ${of}'s limit of ${limit} ${limitName(reply)} is reached.`
   if (isHeld)
     return new NotFunded('credit_held', `${text} Calls in flight hold what is left of it.`, { retryAfterMs: 1_000 })
   // A budget that never starts anew is not a matter of waiting: SDKs would retry a 429 for nothing.
   if (reply.what === 'budget' && reply.retryMs === 0)
     return new NotFunded('insufficient_quota', `${text} Ask for a larger budget.`)
   const Refusal = reply.what === 'budget' ? NotFunded : GatewayError
-  return new Refusal('rate_limit_exceeded', text, { retryAfterMs: reply.retryMs })
+  const { requests, tokens } = reply
+  const left = { ...(requests && { requests }), ...(tokens && { tokens }) }
+  return new Refusal('rate_limit_exceeded', text, { retryAfterMs: reply.retryMs, left })
+}
+
+function limitName({ what, window = 'minute' }: Limit): string {
+  if (what === 'requests' || what === 'tokens') return `${what} per ${window}`
+  return what === 'budget' ? 'budget' : 'calls at the same time'
 }

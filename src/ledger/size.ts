@@ -20,6 +20,8 @@ export interface Reach {
   readonly serviceTier?: string | undefined
   /** Audio is sent or asked for: tokens may turn out to be the dear ones of audio. */
   readonly audio?: boolean
+  /** What is used beside tokens, at most. */
+  readonly pieces?: Counts
 }
 
 /** What a call may use, for a quote: whole tokens. */
@@ -39,9 +41,9 @@ export function withRequest(counts: Counts, { nanos }: { readonly nanos: UnitPri
 
 /** The most that so many tokens cost, of whatever kind they turn out to be, in nano-units. */
 export function quote(expected: Expected, prices: PriceSet): Nanos {
-  const { inputTokens, outputTokens } = expected
+  const { inputTokens, outputTokens, pieces } = expected
   const dearest = dearestRate(expected, prices)
-  return charge(withRequest({ input: inputTokens, output: outputTokens }, dearest), dearest)
+  return charge(withRequest({ ...pieces, input: inputTokens, output: outputTokens }, dearest), dearest)
 }
 
 /**
@@ -52,7 +54,10 @@ export function coveredOutput(reserved: Nanos, reach: Reach, prices: PriceSet): 
   const dearest = dearestRate(reach, prices)
   const { numerator: rate } = exactCharge({ output: 1 }, dearest)
   if (rate === 0n) return Number.POSITIVE_INFINITY
-  const { numerator: before, denominator } = exactCharge(withRequest({ input: reach.inputTokens }, dearest), dearest)
+  const { numerator: before, denominator } = exactCharge(
+    withRequest({ ...reach.pieces, input: reach.inputTokens }, dearest),
+    dearest,
+  )
   const room = (reserved * denominator - before) / rate
   if (room <= 0n) return 0
   // allowed -- a count of tokens, bounded above
@@ -69,8 +74,10 @@ function dearestRate(reach: Reach, prices: PriceSet): EffectivePrices {
   const plain: UnitPrices = Object.assign({}, prices.nanos, ...sure.map(({ nanos }) => nanos))
   const all = [plain, ...reachable.map(({ nanos }) => nanos)]
   const request = dearest(all, ['request'])
+  const pieces = Object.keys(reach.pieces ?? {}) as Unit[]
   return {
     nanos: {
+      ...Object.fromEntries(pieces.map((unit) => [unit, dearest(all, [unit]) ?? 0n])),
       input: dearest(all, reach.audio ? [...promptUnits, 'audio_input'] : promptUnits) ?? 0n,
       output: dearest(all, reach.audio ? [...answerUnits, 'audio_output'] : answerUnits) ?? 0n,
       ...(request !== undefined && { request }),
@@ -82,8 +89,8 @@ function dearestRate(reach: Reach, prices: PriceSet): EffectivePrices {
   }
 }
 
-const promptUnits: readonly Unit[] = ['input', 'cached_input', 'cache_write_5m', 'cache_write_1h']
-const answerUnits: readonly Unit[] = ['output', 'reasoning']
+const promptUnits: readonly Unit[] = ['input', 'cached_input', 'cache_write_5m', 'cache_write_1h', 'image_input']
+const answerUnits: readonly Unit[] = ['output', 'reasoning', 'image_output']
 
 function dearest(all: readonly UnitPrices[], kinds: readonly Unit[]): bigint | undefined {
   let most: bigint | undefined

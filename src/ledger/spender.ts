@@ -24,6 +24,8 @@ export interface Spender {
   epochOf(accountId: number): number
   /** Finds out which epoch stands for an account, and opens a new one where none does. */
   enter(accountId: number): Promise<void>
+  /** The same for one who spends here, by his name in the books. */
+  enterAs(spender: string): Promise<void>
   /** The purses of a loaded account, in burn order. */
   purses(accountId: number): readonly Purse[] | undefined
   /**
@@ -102,6 +104,7 @@ export function openSpender(options: SpenderOptions): Spender {
   return {
     epochOf: (accountId) => epochs.known(shared.spenderOf(accountId)),
     enter: (accountId) => epochs.enter(shared.spenderOf(accountId)),
+    enterAs: (spender) => epochs.enter(spender),
     purses: (accountId) => loans.get(accountId)?.purses,
     renewal: (accountId) => renewal(state, accountId),
     seen: (accountId) => loans.get(accountId)?.available,

@@ -8,7 +8,10 @@ import type { Outlet, RelayStep } from './relay.ts'
 import type { Voice } from './voice.ts'
 
 const encoder = new TextEncoder()
-const contentTypes = { sse: 'text/event-stream; charset=utf-8', array: 'application/json; charset=utf-8' } as const
+const contentTypes = {
+  sse: 'text/event-stream; charset=utf-8', array: 'application/json; charset=utf-8',
+  bytes: 'application/octet-stream',
+} as const
 
 export interface StreamOutletOptions {
   readonly client: Client
@@ -58,10 +61,13 @@ export function streamOutlet({ client, front, call, voice, headers }: StreamOutl
       client.end(bytes)
     },
     fail(error) {
-      if (isOpen) client.end(framing.end([front.failureEvent(error, call)]))
+      // Bytes have no words for it, and an end would make them look whole.
+      if (isOpen && form === 'bytes') client.destroy()
+      else if (isOpen) client.end(framing.end([front.failureEvent(error, call)]))
       else refuse(error)
     },
     cut(error) {
+      if (form === 'bytes') return client.destroy()
       open()
       client.end(framing.end([voice.cut(), front.failureEvent(error, call)]))
     },

@@ -218,7 +218,10 @@ function end(state: State, how: Outcome, error?: GatewayError): void {
   state.stopTimer()
   state.stopStall()
   state.queue = []
-  const { usage, isUsageFresh, finish, servedModel, serviceTier, firstByteAtMs, isDelivered } = state
+  const { usage, isUsageFresh, finish, servedModel, serviceTier, isDelivered } = state
+  // An answer of one event goes out once it is charged, which is now.
+  const isHeld = outcome === 'complete' && !state.isGone
+  const firstByteAtMs = state.firstByteAtMs ?? (isHeld ? state.clock.now() : undefined)
   const ending = {
     outcome,
     usage,

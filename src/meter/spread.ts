@@ -26,8 +26,8 @@ function deltaOf(message: Json | undefined): JsonObject {
 
 /**
  * A whole `chat.completion` as the steps of a stream, for a vendor that answers a streamed call with one body: for each
- * choice its message and then its end, at last what the vendor says of the whole. Throws `vendor_error` beyond its
- * bounds.
+ * choice its message and then its end (of a single one in the vendor's word), at last what the vendor says of the
+ * whole. Throws `vendor_error` beyond its bounds.
  */
 export function spread(inner: JsonObject, reply: VendorReply): readonly RelayStep[] {
   const { choices, usage: _, ...base } = inner
@@ -40,11 +40,12 @@ export function spread(inner: JsonObject, reply: VendorReply): readonly RelaySte
     ...(serviceTier !== undefined && { serviceTier }),
   }
   const steps: RelayStep[] = []
-  for (const [position, choice] of objectsOf(choices).entries()) {
+  const all = objectsOf(choices)
+  for (const [position, choice] of all.entries()) {
     const { message, finish_reason: said = null, usage: __, ...fields } = choice
     const at = { index: position, ...fields }
     const text = isObject(message) ? generatedText(message) : ''
-    const finish = finishOf(choice)
+    const finish = all.length > 1 ? finishOf(choice) : (reply.finish ?? finishOf(choice))
     const delta = deltaOf(message)
     steps.push(step({ ...top, choices: [{ ...at, delta, finish_reason: null }] }, { ...served, text, content: true }))
     const end = { ...top, choices: [{ index: at.index, delta: {}, finish_reason: said }] }

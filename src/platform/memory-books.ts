@@ -36,6 +36,7 @@ export function memoryBooks({ account, keys, balance }: MemoryBooksOptions): Boo
     purses: () => Promise.resolve([{ ...wallet, posted: balance - charged }]),
     spent: () => Promise.resolve(0n),
     openEpoch: () => Promise.resolve(++epoch),
+    epochOf: () => Promise.resolve(epoch),
     closeLeases: () => Promise.resolve(),
     closeFrozen: () => Promise.resolve(),
     beat: () => Promise.resolve(0),
@@ -48,6 +49,13 @@ export function memoryBooks({ account, keys, balance }: MemoryBooksOptions): Boo
       }
       return Promise.resolve(batch.map(({ id, charge }) => ({ id, total: charge })))
     },
+    booked: (ids) =>
+      Promise.resolve(
+        ids.flatMap((id) => {
+          const record = records.get(id)
+          return record ? [{ id, total: record.charge }] : []
+        }),
+      ),
     balance: () => Promise.resolve({ posted: balance - charged }),
     receipt({ id }) {
       const record = records.get(id)

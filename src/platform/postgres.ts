@@ -13,6 +13,7 @@ const lockMs = 10_000
 /** When a server does not answer at all. Longer than a migration's wait for another gateway's. */
 const answerMs = 90_000
 const closeSeconds = 5
+const longestRetrySeconds = 0.5
 
 export interface PostgresOptions {
   /**
@@ -36,6 +37,12 @@ export function openPostgres(url: string, { pooler = false }: PostgresOptions = 
   })
 }
 
+/**
+ * From a connection that failed to the next try. All connections count their failures together, and the client's own
+ * pause grows to 20 s with them: for so long a server that is back would not be used, and what is charged be in memory.
+ */
+export const retrySeconds = (failures: number): number => Math.min(longestRetrySeconds, 2 ** failures / 100)
+
 interface Connection {
   readonly max: number
   readonly pooler: boolean
@@ -47,6 +54,7 @@ function connect(url: string, { max, pooler, onClose }: Connection): Sql {
   return postgres(url, {
     max,
     connect_timeout: connectSeconds,
+    backoff: retrySeconds,
     prepare: !pooler,
     // Lists are selected as json and drizzle reads them from text: nothing needs the catalog's types.
     fetch_types: false,

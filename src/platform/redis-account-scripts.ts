@@ -1,82 +1,91 @@
 import { maxKept } from '../ledger/engine/invariants.ts'
+import { ofAccount } from './redis-purse-rules.ts'
+import { idleKeyMs, ofKey } from './redis-rules.ts'
 
 /** What is done to accounts, keys and cells, in Lua; `redis-scripts.ts` puts the rules before each. */
 
+/** KEYS: 1 the mark, 2 the account. Numbers: 3 status, 4 on the loans, four numbers each. */
 export const credit = `
-local status, loans = number(), numbers()
-local account = readAccount(values[3])
-local known = account and account.purses or {}
-local purses, listed = {}, {}
-for i = 1, #loans, 4 do
-  local id, lease, lent, expires = loans[i], loans[i + 1], loans[i + 2], loans[i + 3]
+local account, credited, listed = readAccount(values[2]) or {epoch, 0, 0}, {epoch, args[3], 0}, {}
+for i = 4, #args - 1, 4 do
+  local id, lease, lent, expires = args[i], args[i + 1], args[i + 2], args[i + 3]
   local free, held = lent, 0
-  local at = find(known, id, lease)
+  local at = find(account, id, lease)
   if at then
-    lent = math.max(lent, known[at + LENT])
-    free, held = known[at + FREE] + lent - known[at + LENT], known[at + HELD]
+    local before = account[at + ${ofAccount.lent}]
+    lent = math.max(lent, before)
+    free, held = account[at + ${ofAccount.free}] + lent - before, account[at + ${ofAccount.held}]
   end
-  local n = #purses
-  purses[n + 1], purses[n + 2], purses[n + 3], purses[n + 4], purses[n + 5], purses[n + 6] = id, lease, lent, free, held, expires
+  for _, number in ipairs({id, lease, lent, free, held, expires}) do credited[#credited + 1] = number end
   listed[id] = true
 end
 -- Forgetting a purse that is in use would lose something: a later credit on its loan would lend the used part again.
 -- An expired one on which nothing is held may go, and beyond a bound those that are used up.
 local kept = {}
-for i = 1, #known, purseSize do
-  local isUsed = known[i + HELD] ~= 0 or (known[i + FREE] ~= known[i + LENT] and not isExpired(known, i))
-  if not listed[known[i]] and isUsed then kept[#kept + 1] = i end
+for i = ${ofAccount.purses}, 6 * account[${ofAccount.count}], 6 do
+  local expires = account[i + ${ofAccount.expires}]
+  local isExpired = expires >= 0 and now >= expires
+  local isTouched = account[i + ${ofAccount.free}] ~= account[i + ${ofAccount.lent}]
+  local isUsed = account[i + ${ofAccount.held}] ~= 0 or (isTouched and not isExpired)
+  if not listed[account[i]] and isUsed then kept[#kept + 1] = i end
 end
 local surplus = #kept - ${maxKept}
 for _, i in ipairs(kept) do
-  if surplus > 0 and known[i + HELD] == 0 and known[i + FREE] <= 0 then
+  if surplus > 0 and account[i + ${ofAccount.held}] == 0 and account[i + ${ofAccount.free}] <= 0 then
     surplus = surplus - 1
   else
-    for j = 0, purseSize - 1 do purses[#purses + 1] = known[i + j] end
+    for j = i, i + 5 do credited[#credited + 1] = account[j] end
   end
 end
-if account and account.status == 2 then status = 2 end
-redis.call('SET', KEYS[3], packAccount({status = status, purses = purses}))
+if account[${ofAccount.status}] == 2 then credited[${ofAccount.status}] = 2 end
+credited[${ofAccount.count}] = (#credited - 3) / 6
+redis.call('SET', KEYS[2], packAccount(credited))
 return {'ok'}
 `
 
+/** KEYS: 1 the mark, 2 the key. Numbers: 3 version, 4 status, 5 left and 6 since when or -1, 7 on the windows. */
 export const loadKey = `
-local loaded = {version = number(), status = number(), left = number(), at = number(), windows = numbers()}
-local key = readKey(values[3], true)
+local key = readKey(values[2], true)
 if not key then
-  key = loaded
-  key.inFlight, key.held = 0, 0
-else
-  -- The holds of another epoch do not come back to give their slots back.
-  if key.isOld then key.inFlight, key.held = 0, 0 end
-  local isNewer = loaded.version > key.version
-  if isNewer then key.version, key.status = loaded.version, loaded.status end
-  local isRebuilt = key.isOld or (isNewer and key.inFlight == 0)
-  for i = 1, #loaded.windows, 3 do
-    local at = nil
-    for j = 1, #key.windows, 3 do if key.windows[j] == loaded.windows[i] then at = j end end
-    local period, spent = loaded.windows[i + 1], loaded.windows[i + 2]
-    local isFurther = at and isRebuilt
-      and (period > key.windows[at + 1] or (period == key.windows[at + 1] and spent > key.windows[at + 2]))
-    if not at or isFurther then
-      at = at or #key.windows + 1
-      key.windows[at], key.windows[at + 1], key.windows[at + 2] = loaded.windows[i], period, spent
-    end
-  end
+  local isLimited = args[5] >= 0
+  key = {epoch, args[4], args[3], 0, 0, isLimited and 1 or 0, isLimited and args[5] or 0, isLimited and args[6] or 0, 0, 0}
 end
-local writes, idle = {}, {}
-addKey(writes, idle, KEYS[3], key)
-save(writes, idle)
+local isOld = key[1] ~= epoch
+-- The holds of another epoch do not come back to give their slots back.
+if isOld then key[${ofKey.inFlight}], key[${ofKey.held}] = 0, 0 end
+local isNewer = args[3] > key[${ofKey.version}]
+if isNewer then key[${ofKey.version}], key[${ofKey.status}] = args[3], args[4] end
+local isRebuilt = isOld or (isNewer and key[${ofKey.inFlight}] == 0)
+for i = 7, #args - 1, 3 do
+  local last, at = ${ofKey.count} + 3 * key[${ofKey.count}], nil
+  for j = ${ofKey.count + 1}, last, 3 do if key[j] == args[i] then at = j end end
+  local period, spent = args[i + 1], args[i + 2]
+  local isFurther = at and isRebuilt and (period > key[at + 1] or (period == key[at + 1] and spent > key[at + 2]))
+  if not at then
+    at, key[${ofKey.count}] = last + 1, key[${ofKey.count}] + 1
+    if key[${ofKey.meters}] > 0 then for _ = 1, 3 do table.insert(key, at, 0) end end
+  end
+  if at > last or isFurther then key[at], key[at + 1], key[at + 2] = args[i], period, spent end
+end
+local value = packKey(key)
+if key[${ofKey.inFlight}] == 0 then
+  redis.call('SET', KEYS[2], value, 'PX', '${idleKeyMs}')
+else
+  redis.call('SET', KEYS[2], value)
+end
 return {'ok'}
 `
 
-/** 1 stops an account, 2 breaks it: the books cannot open it again in this epoch, whether it was loaded or not. */
+/**
+ * KEYS: 1 the mark, 2 the account. Numbers: 3 is 1 to stop an account and 2 to break it: the books cannot open it again
+ * in this epoch, whether it was loaded or not.
+ */
 export const stop = `
-local status = number()
-local account = readAccount(values[3])
-if not account and status == 1 then return {'ok'} end
-account = account or {purses = {}}
-account.status = math.max(status, account.status or 0)
-redis.call('SET', KEYS[3], packAccount(account))
+local account = readAccount(values[2])
+if not account and args[3] == 1 then return {'ok'} end
+account = account or {epoch, 0, 0}
+account[${ofAccount.status}] = math.max(args[3], account[${ofAccount.status}])
+redis.call('SET', KEYS[2], packAccount(account))
 return {'ok'}
 `
 
@@ -85,13 +94,13 @@ return {'ok'}
  * later one may begin, because what was written under this one may be lost. Returns the epoch that stands, or 0.
  */
 export const begin = `
-local runId, epoch = ARGV[1], tonumber(ARGV[2])
+local epoch = struct.unpack('<d', ARGV[1])
 local mark = redis.call('GET', KEYS[1])
 if mark then
-  local standing = struct.unpack('>d', mark)
-  if epoch <= standing then return {string.sub(mark, 9) == runId and standing or 0} end
+  local standing = struct.unpack('<d', mark)
+  if epoch <= standing then return {string.sub(mark, 9) == string.sub(ARGV[1], 9) and standing or 0} end
 end
 if epoch == 0 then return {0} end
-redis.call('SET', KEYS[1], struct.pack('>d', epoch) .. runId)
+redis.call('SET', KEYS[1], ARGV[1])
 return {epoch}
 `

@@ -1,8 +1,8 @@
-import { cellCount, cellKeys } from '../core/cell.ts'
+import { cellCount, cellKeys, spenderOfCell } from '../core/cell.ts'
 import { SharedUnavailable } from '../core/shared-unavailable.ts'
 import type { ClaimReply } from '../ledger/engine/commands.ts'
 import type { HoldRecord } from '../ledger/engine/records.ts'
-import { unpackHold } from './redis-records.ts'
+import { textKey, unpackHold } from './redis-records.ts'
 import { ask, learn, type RedisSession, runForRecords } from './redis-session.ts'
 
 /** Holds returned by one claim. */
@@ -19,6 +19,7 @@ const clockSlackMs = 1_000
 export async function claim(session: RedisSession, atMost: number, hideMs: number): Promise<ClaimReply> {
   const limit = Math.min(atMost, claimLimit)
   const holds: HoldRecord[] = []
+  const ownerless: string[] = []
   let reached = false
   let failure: unknown
   for (let swept = 0; swept < cellCount && holds.length < limit; swept += sweptCells) {
@@ -36,13 +37,15 @@ export async function claim(session: RedisSession, atMost: number, hideMs: numbe
     })
     // A cell that fails now has at worst hidden its holds: they come again.
     const taken = await Promise.allSettled(wanted.map(({ cell, ids }) => take(session, cell, { ids, hideMs })))
-    for (const each of taken) {
-      if (each.status === 'fulfilled') holds.push(...each.value)
-      else if (!(each.reason instanceof SharedUnavailable)) throw each.reason
-    }
+    taken.forEach((each, index) => {
+      if (each.status === 'rejected') {
+        if (!(each.reason instanceof SharedUnavailable)) throw each.reason
+      } else if (each.value) holds.push(...each.value)
+      else ownerless.push(spenderOfCell(wanted[index]?.cell ?? 0))
+    })
   }
   if (!reached) throw failure
-  return { code: 'ok', holds }
+  return { code: 'ok', holds, ...(ownerless.length > 0 && { ownerless }) }
 }
 
 /** Names of holds whose deadline has passed, by the time of the gateway: whether it has is the script's to say. */
@@ -61,28 +64,28 @@ interface Taking {
   readonly epoch?: number
 }
 
-async function take(session: RedisSession, cell: number, taking: Taking): Promise<HoldRecord[]> {
+/** Undefined where no epoch stands in the cell: its server was started anew, and nobody has called since. */
+async function take(session: RedisSession, cell: number, taking: Taking): Promise<HoldRecord[] | undefined> {
   const { ids, hideMs, epoch = session.epochs.get(cell) ?? 0 } = taking
-  const keys = [cellKeys.mark(cell), cellKeys.deadlines(cell), ...ids.map((id) => cellKeys.hold(cell, id))]
+  const records = ids.flatMap((id) => [cellKeys.hold(cell, id), textKey(cellKeys.hold(cell, id))])
+  const keys = [cellKeys.mark(cell), ...records, cellKeys.deadlines(cell)]
+  const call = { script: 'claim', keys, numbers: [hideMs], texts: ids } as const
   const answer = await ask(session, cell, ({ client, runId }) =>
-    runForRecords(client, {
-      script: 'claim',
-      keys,
-      args: [runId, epoch, session.options.testClock?.now() ?? '', hideMs, ...ids],
-    }),
+    runForRecords(client, call, { runId, epoch, nowMs: session.options.testClock?.now() }),
   )
   const [code, ...rest] = answer
-  if (String(code) !== 'epoch') return pairs(rest).map(([id, bytes]) => unpackHold(bytes, String(id)))
+  if (String(code) !== 'epoch') return threes(rest).map(([id, bytes, text]) => unpackHold(bytes, text, String(id)))
   // Whoever sweeps need not spend here: what is due is taken under whatever epoch stands. What spends must hear of a
   // new one by its own commands, so only a cell of which nothing was known is remembered.
   const standing = Number(String(rest[0]))
-  if (standing === 0 || taking.epoch !== undefined) return []
+  if (standing === 0) return undefined
+  if (taking.epoch !== undefined) return []
   if (!session.epochs.has(cell)) learn(session, cell, standing)
   return take(session, cell, { ...taking, epoch: standing })
 }
 
-function pairs(values: readonly Buffer[]): [Buffer, Buffer][] {
-  const found: [Buffer, Buffer][] = []
-  for (let at = 0; at + 1 < values.length; at += 2) found.push([values[at]!, values[at + 1]!])
+function threes(values: readonly Buffer[]): [Buffer, Buffer, Buffer][] {
+  const found: [Buffer, Buffer, Buffer][] = []
+  for (let at = 0; at + 2 < values.length; at += 3) found.push([values[at]!, values[at + 1]!, values[at + 2]!])
   return found
 }

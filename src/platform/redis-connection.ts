@@ -40,13 +40,16 @@ const baseOptions = {
   stringNumbers: true,
 } as const satisfies RedisOptions
 
+/** The client times a command by itself as well, and would give it up before a busy process has read the answer. */
+const patience = 4
+
 type Options = typeof baseOptions & { readonly commandTimeout: number }
 
 const retryMs = (times: number): number => Math.min(longestRetryMs, times * 50)
 
 /** Connects, and keeps connecting for ever. A command that is not answered after `commandMs` is given up. Throws TypeError where an address is no URL of Redis. */
 export function connectRedis(address: RedisAddress, commandMs: number): RedisConnection {
-  const options = { ...baseOptions, commandTimeout: commandMs }
+  const options = { ...baseOptions, commandTimeout: commandMs * patience }
   if ('url' in address) return connectOne(checked(address.url), options)
   return connectCluster(address.cluster.map(checked), options)
 }

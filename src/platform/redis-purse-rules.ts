@@ -1,68 +1,48 @@
-import { maxPurses } from '../ledger/engine/invariants.ts'
+import { maxParts, maxPurses } from '../ledger/engine/invariants.ts'
+import { holdPlaces, labelsAt, most, ofHold, partsAt } from './redis-rules.ts'
 
-/** The rules of `ledger/engine/purses.ts` in Lua: see `redis-rules.ts` for what stands before them. */
+/** The rules of `ledger/engine/purses.ts` and `own.ts` in Lua: see `redis-rules.ts` for what stands before them. */
 
-/** An account: epoch, status (0 open, 1 stopped, 2 broken), purses. A purse is six numbers in a row. */
+/** Where the numbers of an account stand in its list, and those of a purse after its id. */
+export const ofAccount = { status: 2, count: 3, purses: 4, lease: 1, lent: 2, free: 3, held: 4, expires: 5 } as const
+
+/** An account: epoch, status (0 open, 1 stopped, 2 broken), how many purses, the purses. A purse is six numbers. */
 export const accountRules = `
-local purseSize, LEASE, LENT, FREE, HELD, EXPIRES = 6, 1, 2, 3, 4, 5
 local function readAccount(value)
   if not value then return nil end
-  local standing, status, count, at = struct.unpack('>dBH', value)
-  if standing ~= epoch then return nil end
-  return {status = status, purses = (unpacked(value, count * purseSize, at))}
+  local account = {struct.unpack('<dBH' .. string.rep('d', (#value - 11) / 8), value)}
+  if account[1] == epoch then return account end
 end
-
 local function packAccount(account)
-  local purses = account.purses
-  local count = #purses / purseSize
-  must(count <= ${maxPurses}, 'an account has a bounded number of purses')
-  for i = 1, #purses, purseSize do
-    must(purses[i + HELD] >= 0, 'a purse cannot hold less than nothing')
-    must(purses[i + FREE] + purses[i + HELD] <= purses[i + LENT], 'a purse cannot have more than it was lent')
-    must(purses[i + LENT] <= most and purses[i + FREE] >= -most, 'an amount is exact')
+  local size = 6 * account[${ofAccount.count}]
+  if account[${ofAccount.count}] > ${maxPurses} then broken('an account has a bounded number of purses') end
+  for i = ${ofAccount.purses}, size, 6 do
+    local lent, free = account[i + ${ofAccount.lent}], account[i + ${ofAccount.free}]
+    local held = account[i + ${ofAccount.held}]
+    if held < 0 then broken('a purse cannot hold less than nothing') end
+    if free + held > lent then broken('a purse cannot have more than it was lent') end
+    if lent > ${most} or free < -${most} then broken('an amount is exact') end
   end
-  return struct.pack('>dBH', epoch, account.status, count) .. packed(purses)
+  return struct.pack('<dBH' .. string.rep('d', size), unpack(account))
 end
 
 -- Where a purse stands in the list; on this loan, where one is named.
-local function find(purses, id, lease)
-  for i = 1, #purses, purseSize do
-    if purses[i] == id and (not lease or purses[i + LEASE] == lease) then return i end
+local function find(account, id, lease)
+  for i = ${ofAccount.purses}, 6 * account[${ofAccount.count}], 6 do
+    if account[i] == id and (not lease or account[i + ${ofAccount.lease}] == lease) then return i end
   end
 end
-local function isExpired(purses, at) return purses[at + EXPIRES] >= 0 and now >= purses[at + EXPIRES] end
+`
 
--- Parts are four numbers in a row: purse, lease, amount, and 0 for money or 1 for tokens.
-local partSize = 4
+/** Parts are four numbers in a row: purse, lease, amount, and 0 for money or 1 for tokens. */
+export const partRules = `
 local function addPart(parts, purse, lease, amount, asset)
   local n = #parts
   parts[n + 1], parts[n + 2], parts[n + 3], parts[n + 4] = purse, lease, amount, asset
 end
 local function findPart(parts, purse, lease)
-  for i = 1, #parts, partSize do
+  for i = 1, #parts, 4 do
     if parts[i] == purse and parts[i + 1] == lease then return i end
-  end
-end
-local function sumMoney(parts)
-  local total = 0
-  for i = 1, #parts, partSize do if parts[i + 3] == 0 then total = total + parts[i + 2] end end
-  return total
-end
-
--- Ends parts: what was set aside is free again, less what is paid. A part on another loan touches nothing.
-local function payOut(account, aside, paid)
-  local purses = account.purses
-  for i = 1, #aside, partSize do
-    local at = find(purses, aside[i], aside[i + 1])
-    if at then
-      must(aside[i + 2] <= purses[at + HELD], 'a purse holds what its holds have set aside')
-      purses[at + FREE] = purses[at + FREE] + aside[i + 2]
-      purses[at + HELD] = purses[at + HELD] - aside[i + 2]
-    end
-  end
-  for i = 1, #paid, partSize do
-    local at = find(purses, paid[i], paid[i + 1])
-    if at then purses[at + FREE] = purses[at + FREE] - paid[i + 2] end
   end
 end
 `
@@ -73,8 +53,11 @@ end
  * seven digits) where purses count in different units.
  */
 export const drawRules = `
--- Made only where it is needed, because a script makes its functions anew each time.
-local function exactPortion(given, need)
+-- The smallest whole number that is not below need times the unpaid share: at least 1, at most need.
+-- given: for each number that was needed so far, that number and what purses gave of it.
+local function portion(given, need)
+  if not given[1] then return need end
+  if given[1] == need and not given[3] then return need - given[2] end
   local limb = 10000000
   local function long(value)
     local limbs = {}
@@ -133,49 +116,73 @@ local function exactPortion(given, need)
   return low
 end
 
--- The smallest whole number that is not below need times the unpaid share: at least 1, at most need.
--- given: for each number that was needed so far, that number and what purses gave of it.
-local function portion(given, need)
-  if #given == 0 then return need end
-  if #given == 2 and given[1] == need then return need - given[2] end
-  return exactPortion(given, need)
-end
-local function give(given, need, amount)
-  for i = 1, #given, 2 do
-    if given[i] == need then given[i + 1] = given[i + 1] + amount return end
-  end
-  given[#given + 1] = need
-  given[#given + 1] = amount
-end
-
--- Needs are three numbers in a row: purse, amount, and 0 for money or 1 for tokens.
-local function draw(purses, needs)
-  local drawn = {parts = {}, available = 0, held = 0, short = false}
-  local given = {}
-  for i = 1, #needs, 3 do if needs[i + 1] > 0 then drawn.short = true end end
-  for i = 1, #needs, 3 do
-    local at, need, asset = find(purses, needs[i]), needs[i + 1], needs[i + 2]
-    if at and not isExpired(purses, at) then
-      local free = purses[at + FREE]
-      if asset == 0 then drawn.available, drawn.held = drawn.available + free, drawn.held + purses[at + HELD] end
-      if drawn.short and need > 0 and free > 0 then
-        local wanted = portion(given, need)
-        local amount = math.min(wanted, free)
-        addPart(drawn.parts, purses[at], purses[at + LEASE], amount, asset)
-        give(given, need, amount)
-        drawn.short = amount < wanted
+-- Draws on purses for needs, three of the numbers sent in a row each: purse, amount, and 0 for money or 1 for tokens.
+-- Tells whether they are short, then what was free and what was held of money. Where they are, nothing may be written.
+local function draw(account, first, last, parts)
+  local short, available, heldMoney, given = false, 0, 0, {}
+  for i = first + 1, last, 3 do if args[i] > 0 then short = true end end
+  for i = first, last, 3 do
+    local at, need = find(account, args[i]), args[i + 1]
+    local expires = at and account[at + ${ofAccount.expires}]
+    if at and (expires < 0 or now < expires) then
+      local free, held = account[at + ${ofAccount.free}], account[at + ${ofAccount.held}]
+      if args[i + 2] == 0 then available, heldMoney = available + free, heldMoney + held end
+      if short and need > 0 and free > 0 then
+        local amount = portion(given, need)
+        short = free < amount
+        if short then
+          amount = free
+          local j = 1
+          while given[j] and given[j] ~= need do j = j + 2 end
+          given[j], given[j + 1] = need, (given[j + 1] or 0) + amount
+        end
+        addPart(parts, account[at], account[at + ${ofAccount.lease}], amount, args[i + 2])
+        account[at + ${ofAccount.free}], account[at + ${ofAccount.held}] = free - amount, held + amount
       end
     end
   end
-  return drawn
+  return short, available, heldMoney
 end
+`
 
-local function setAside(purses, parts)
-  for i = 1, #parts, partSize do
-    local at = find(purses, parts[i], parts[i + 1])
-    must(at and parts[i + 2] <= purses[at + FREE], 'a hold takes no more than a purse has')
-    purses[at + FREE] = purses[at + FREE] - parts[i + 2]
-    purses[at + HELD] = purses[at + HELD] + parts[i + 2]
+/**
+ * What of a hold's parts is set aside here, into `own`: as many numbers as parts, or nil where that is all of them.
+ */
+export const readOwn = `
+local own = nil
+if hold[${ofHold.flags}] > 1 then
+  own = unpacked(value, #parts / 4, ${partsAt} + 8 * #parts)
+elseif hold[${ofHold.flags}] == 1 then
+  own = {}
+  for i = 1, #parts / 4 do own[i] = 0 end
+end
+`
+
+/** The parts that are given back when a hold ends, into `aside`. */
+export const readAside = `
+local aside = parts
+if hold[${ofHold.flags}] > 0 then
+  ${readOwn}
+  aside = {}
+  for i = 1, #own do
+    if own[i] > 0 then addPart(aside, parts[4 * i - 3], parts[4 * i - 2], own[i], parts[4 * i]) end
   end
 end
 `
+
+/** The hold with other parts; its labels and everything before the parts stay. */
+export const packParts = `
+local function packParts(hold, value, parts, own, labels)
+  if #parts > ${4 * maxParts} then broken('a hold stands on a bounded number of loans') end
+  local isRecovered, aside = hold[${ofHold.flags}] % 2, 0
+  for i = 1, own and #own or 0 do aside = aside + own[i] end
+  local hasOwn = own ~= nil and (aside > 0 or isRecovered == 0)
+  local lists = string.sub(value, ${holdPlaces.lists}, ${partsAt} - 1) .. packed(parts)
+  if hasOwn then lists = lists .. packed(own) end
+  hold[${ofHold.parts}], hold[${ofHold.flags}] = #parts, isRecovered + (hasOwn and 2 or 0)
+  return packHead(hold) .. lists .. labels
+end
+`
+
+/** Where the labels of `hold` begin; computed before its parts change. */
+export const labelsOf = `string.sub(value, ${labelsAt})`

@@ -4,8 +4,10 @@ import { spenderOfCell } from '../core/cell.ts'
 import { SharedUnavailable } from '../core/shared-unavailable.ts'
 import { LedgerAssertion } from '../ledger/engine/assert.ts'
 import type { Clock, Log } from '../ports.ts'
+import { afterAwake } from './awake-timer.ts'
 import type { Answer, ScriptCall } from './redis-commands.ts'
 import type { RedisAddress, RedisConnection, RedisServer } from './redis-connection.ts'
+import { packMark, packNumbers } from './redis-records.ts'
 import { type ScriptName, scriptTexts } from './redis-scripts.ts'
 
 export interface RedisSharedOptions {
@@ -81,8 +83,7 @@ async function evaluate(
   { call, epoch }: { call: ScriptCall; epoch: number },
 ): Promise<Answer> {
   return ask(session, cell, async ({ client, runId }) => {
-    const head = [runId, epoch, session.options.testClock?.now() ?? '']
-    const answer = await runScript(client, { ...call, args: [...head, ...call.args] })
+    const answer = await runScript(client, call, { runId, epoch, nowMs: session.options.testClock?.now() })
     // The server was started anew, or the cell has moved, since the run id was taken: not an epoch, only too early.
     const isMoved = answer[0] === 'epoch' && answer[1] === '0' && session.connection.serverOf(cell)?.runId !== runId
     if (isMoved) throw new Error('the server of the cell has changed')
@@ -90,12 +91,25 @@ async function evaluate(
   })
 }
 
-/** Runs a script as it is, without a mark to check. Its numbers come as decimal text. */
-export async function runScript(client: RedisServer['client'], { script, keys, args }: ScriptCall): Promise<Answer> {
-  const rest = [...keys, ...args.map(String)]
-  const answer = await loaded(script, {
-    byHash: (hash) => client.evalsha(hash, keys.length, ...rest) as Promise<unknown[]>,
-    byText: (text) => client.eval(text, keys.length, ...rest) as Promise<unknown[]>,
+/** What a script is run under. */
+export interface ScriptHead {
+  readonly runId: string
+  readonly epoch: number
+  /** Undefined: the server's own clock. */
+  readonly nowMs: number | undefined
+}
+
+/** Keys and arguments as a script reads them: see `preamble` in redis-rules.ts. */
+function wordsOf({ keys, numbers, texts }: ScriptCall, { runId, epoch, nowMs }: ScriptHead): (string | Buffer)[] {
+  return [...keys, packMark({ epoch, runId }), packNumbers([epoch, nowMs ?? -1, ...numbers]), ...texts]
+}
+
+/** Runs a script. Its numbers come as decimal text. */
+export async function runScript(client: RedisServer['client'], call: ScriptCall, head: ScriptHead): Promise<Answer> {
+  const words = wordsOf(call, head)
+  const answer = await loaded(call.script, {
+    byHash: (hash) => client.evalsha(hash, call.keys.length, ...words) as Promise<unknown[]>,
+    byText: (text) => client.eval(text, call.keys.length, ...words) as Promise<unknown[]>,
   })
   return answer.map(String)
 }
@@ -104,11 +118,11 @@ export async function runScript(client: RedisServer['client'], { script, keys, a
  * The same for a script that returns records: all of its answer as bytes. The client types no such method, and its
  * `callBuffer` loses the command's name in an automatic pipeline, so the command is made by hand.
  */
-export function runForRecords(client: RedisServer['client'], { script, keys, args }: ScriptCall): Promise<Buffer[]> {
-  const rest = [`${keys.length}`, ...keys, ...args.map(String)]
+export function runForRecords(client: RedisServer['client'], call: ScriptCall, head: ScriptHead): Promise<Buffer[]> {
+  const rest = [`${call.keys.length}`, ...wordsOf(call, head)]
   const send = (name: string, source: string) =>
     client.sendCommand(new Command(name, [source, ...rest], { replyEncoding: null })) as Promise<Buffer[]>
-  return loaded(script, { byHash: (hash) => send('evalsha', hash), byText: (text) => send('eval', text) })
+  return loaded(call.script, { byHash: (hash) => send('evalsha', hash), byText: (text) => send('eval', text) })
 }
 
 interface Ways<T> {
@@ -150,16 +164,17 @@ export async function ask<T>(
   }
 }
 
-/** The client's own limit starts when it sends, which may be when an earlier batch was given up. */
+/**
+ * The client's own limit starts when it sends, which may be when an earlier batch was given up. A gateway that was busy
+ * reads what came meanwhile before it finds Redis late: calls would go to loans and limits of its own for nothing.
+ */
 async function inTime<T>(answer: Promise<T>, limitMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer in ${limitMs} ms`)), limitMs)
-  })
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = afterAwake(limitMs, () => reject(new Error(`no answer in ${limitMs} ms`)), { holds: true })
   try {
     return await Promise.race([answer, late])
   } finally {
-    clearTimeout(timer)
+    timer.stop()
   }
 }
 

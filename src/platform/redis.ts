@@ -74,8 +74,13 @@ function epochOf({ epochs }: RedisSession, cell: number, command: Command): numb
 /** A broken account stays stopped for this epoch, whatever the books say. */
 async function breakAccount(session: RedisSession, accountId: number): Promise<void> {
   const cell = cellOf(accountId)
-  const keys = [cellKeys.mark(cell), cellKeys.deadlines(cell), cellKeys.account(cell, accountId)]
-  await execute(session, cell, { call: { script: 'stop', keys, args: [2] }, epoch: session.epochs.get(cell) })
+  const call = {
+    script: 'stop',
+    keys: [cellKeys.mark(cell), cellKeys.account(cell, accountId)],
+    numbers: [2],
+    texts: [],
+  } as const
+  await execute(session, cell, { call, epoch: session.epochs.get(cell) })
 }
 
 function isHeard({ silent, options }: RedisSession, server: string): boolean {
@@ -86,9 +91,9 @@ function isHeard({ silent, options }: RedisSession, server: string): boolean {
 async function begin(session: RedisSession, spender: string, epoch: number): Promise<number> {
   const cell = cellOfSpender(spender)
   if (cell === undefined) throw new RangeError(`${spender} does not spend in Redis`)
-  const keys = [cellKeys.mark(cell)]
+  const call = { script: 'begin', keys: [cellKeys.mark(cell)], numbers: [], texts: [] } as const
   const answer = await ask(session, cell, ({ client, runId }) =>
-    runScript(client, { script: 'begin', keys, args: [runId, epoch] }),
+    runScript(client, call, { runId, epoch, nowMs: undefined }),
   )
   const standing = Number(answer[0])
   session.epochs.set(cell, standing)

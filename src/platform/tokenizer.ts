@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { roughTokens } from '../core/pieces.ts'
 import type { Log, Tokenizer } from '../ports.ts'
+import { afterAwake, type AwakeTimer } from './awake-timer.ts'
 import { tokenizerName } from './tokenizer-inline.ts'
 import type { FromWorker, ToWorker } from './tokenizer-worker.ts'
 
@@ -38,7 +39,7 @@ export async function openTokenizer(options: TokenizerOptions = {}): Promise<Tok
 interface Waiting {
   readonly text: string
   readonly resolve: (tokens: number) => void
-  readonly timer: NodeJS.Timeout
+  readonly timer: AwakeTimer
 }
 
 class ThreadTokenizer implements Tokenizer {
@@ -57,7 +58,7 @@ class ThreadTokenizer implements Tokenizer {
   #flushing = false
   #lastId = 0
   #waitingUnits = 0
-  #watchdog: NodeJS.Timeout | undefined
+  #watchdog: AwakeTimer | undefined
   #restart: NodeJS.Timeout | undefined
   #closed = false
 
@@ -80,7 +81,7 @@ class ThreadTokenizer implements Tokenizer {
     this.#flushSoon()
     return new Promise((resolve) => {
       // This timer holds the process until the count is there; the worker alone does not.
-      const timer = setTimeout(() => this.#giveUp(id), this.#limits.countMs)
+      const timer = afterAwake(this.#limits.countMs, () => this.#giveUp(id), { holds: true })
       this.#waiting.set(id, { text, resolve, timer })
       if (this.#loaded && !this.#watchdog) this.#watch(this.#limits.silentMs)
     })
@@ -139,7 +140,7 @@ class ThreadTokenizer implements Tokenizer {
     if (!waiting) return
     this.#waiting.delete(id)
     this.#waitingUnits -= waiting.text.length
-    clearTimeout(waiting.timer)
+    waiting.timer.stop()
     waiting.resolve(tokens)
   }
 
@@ -174,14 +175,14 @@ class ThreadTokenizer implements Tokenizer {
   #watch(limitMs: number): void {
     this.#unwatch()
     const worker = this.#worker
-    this.#watchdog = setTimeout(() => {
+    const silent = () => {
       if (worker) this.#lose(worker, `silent for ${limitMs} ms`)
-    }, limitMs)
-    this.#watchdog.unref()
+    }
+    this.#watchdog = afterAwake(limitMs, silent, { holds: false })
   }
 
   #unwatch(): void {
-    clearTimeout(this.#watchdog)
+    this.#watchdog?.stop()
     this.#watchdog = undefined
   }
 }

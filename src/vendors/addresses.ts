@@ -38,6 +38,9 @@ export const addresses: Readonly<Record<string, Address>> = {
   nvidia: { baseUrl: 'https://integrate.api.nvidia.com/v1' },
   ollama: { baseUrl: 'http://127.0.0.1:11434/v1' },
   'ollama-native': { baseUrl: 'http://127.0.0.1:11434' },
+  // Models of OpenAI's that do not answer at chat completions.
+  'openai-completions': { baseUrl: 'https://api.openai.com/v1' },
+  'openai-responses': { baseUrl: 'https://api.openai.com/v1' },
   openrouter: { baseUrl: 'https://openrouter.ai/api/v1' },
   perplexity: { baseUrl: 'https://api.perplexity.ai' },
   siliconflow: { baseUrl: 'https://api.siliconflow.cn/v1' },

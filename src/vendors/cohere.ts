@@ -18,6 +18,7 @@ import {
 } from './inner-prompt.ts'
 import { cannot, checkParameters, type ParameterTable } from './parameters.ts'
 import { jsonPost } from './json-post.ts'
+import { withCohereOperations } from './operations-cohere.ts'
 import type { Piece, ReaderOptions, Vendor, VendorAccess, VendorReply, VendorUsage } from './vendor.ts'
 
 /*
@@ -79,7 +80,8 @@ const troubles: readonly TroubleRule[] = [
   { status: 499, trouble: 'down' },
 ]
 
-export const cohere: Vendor = {
+export const cohere: Vendor = withCohereOperations(
+  {
   id: 'cohere',
   speaks: [],
   // oxlint-disable-next-line max-params -- the contract of Vendor
@@ -87,7 +89,9 @@ export const cohere: Vendor = {
   reader,
   reply,
   failure: (head, body) => failureOf(head, body, troubles),
-}
+  },
+  troubles,
+)
 
 function request(
   { inner }: Call,

@@ -246,7 +246,13 @@ export function failureOf(head: VendorHead, body: Uint8Array, own: readonly Trou
   // Some vendors send `retry-after` with every answer: it only means something where waiting can help.
   const retryAfterMs = trouble === 'busy' || trouble === 'down' ? retryAfter(head) : undefined
   const error = errorOf({ status: head.status, complaint, trouble, retryAfterMs })
-  return { error, fault: faults[trouble], ...(retryAfterMs === undefined ? {} : { retryAfterMs }) }
+  const about = trouble === 'model' ? 'model' : trouble === 'account' ? 'key' : undefined
+  return {
+    error,
+    fault: faults[trouble],
+    ...(about && { about }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  }
 }
 
 /** The error for an answer of a vendor that cannot be an answer; `what` it sent is named without quoting it. */

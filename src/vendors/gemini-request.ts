@@ -180,7 +180,7 @@ function thinkingOf(inner: JsonObject, model: string): Thinking | undefined {
   if (generation < 2.5) return { dropped: effort === '' ? ['reasoning'] : ['reasoning_effort'] }
   const shown = effort === 'none' || given === 0 || exclude === true ? {} : { includeThoughts: true }
   if (typeof given === 'number') return { config: { thinkingBudget: atLeast(model, given), ...shown } }
-  if (effort === '') return { config: shown }
+  if (effort === '') return 'includeThoughts' in shown ? { config: shown } : undefined
   if (generation >= 3) return { config: { thinkingLevel: levelOf(effort, model), ...shown } }
   const budget = budgets[effort]
   if (budget === undefined) throw cannot('reasoning_effort', `the effort "${effort.slice(0, 32)}"`)

@@ -3,6 +3,7 @@ import { findMember, removeMembers, setMember } from '../core/json-bytes.ts'
 import { geminiReader, geminiReply } from './gemini-answer.ts'
 import { geminiFailure } from './gemini-failure.ts'
 import { translate } from './gemini-request.ts'
+import { googleEmbeddings } from './operations-google.ts'
 import { ownFields } from './own-fields.ts'
 import type { Vendor, VendorAccess } from './vendor.ts'
 
@@ -16,6 +17,8 @@ export interface GoogleSite {
   readonly hasTiers: boolean
   /** Its countTokens wants the whole request in a member of its own; else beside each other, as it is sent. */
   readonly wrapsCounting: boolean
+  /** It makes vectors of several contents at once. */
+  readonly hasBatches: boolean
 }
 
 /** The model is in the URL, and the gateway's own options are nobody else's. */
@@ -37,6 +40,7 @@ export function generateContent(site: GoogleSite): Vendor {
     reader: geminiReader,
     reply: (body, options) => geminiReply(body, options),
     failure: geminiFailure,
+    operations: { embeddings: googleEmbeddings(site) },
     counting: {
       request(call, target, access) {
         return {
@@ -57,6 +61,7 @@ export const gemini = generateContent({
   credential: (apiKey) => ({ 'x-goog-api-key': apiKey }),
   hasTiers: true,
   wrapsCounting: true,
+  hasBatches: true,
 })
 
 /** A model's name as part of a path; names with slashes are paths already. */

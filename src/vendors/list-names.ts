@@ -26,6 +26,8 @@ export const listNames = {
     ['mistral', { litellm: 'mistral', modelsDev: 'mistral' }],
     ['moonshot', { litellm: 'moonshot', modelsDev: 'moonshotai' }],
     ['nvidia', { litellm: 'nvidia_nim' }],
+    ['openai-completions', { litellm: 'text-completion-openai', modelsDev: 'openai' }],
+    ['openai-responses', { litellm: 'openai', modelsDev: 'openai' }],
     ['openrouter', { litellm: 'openrouter', modelsDev: 'openrouter' }],
     ['perplexity', { litellm: 'perplexity', modelsDev: 'perplexity' }],
     ['together', { litellm: 'together_ai' }],

@@ -73,7 +73,6 @@ const streamType = 'application/x-ndjson'
 const troubles: readonly TroubleRule[] = [
   { status: 404, message: /^model .{0,200}not found/i, trouble: 'model' },
   { status: 400, message: /exceed(s|ed)? .{0,40}context/i, trouble: 'context' },
-  { status: 503, message: /busy|maximum pending/i, trouble: 'busy' },
 ]
 
 export const ollama: Vendor = {

@@ -200,8 +200,9 @@ export function innerBody(body: JsonObject): JsonObject {
   return { ...body, choices: objectsOf(body['choices']).map((choice) => innerChoice(choice, 'message')) }
 }
 
-function innerChoice(choice: JsonObject, member: 'delta' | 'message'): JsonObject {
-  const said = choice[member]
+function innerChoice({ delta, message, ...choice }: JsonObject, member: 'delta' | 'message'): JsonObject {
+  // A vendor that sends both means the one that belongs there.
+  const said = member === 'delta' ? delta : message
   const finish = finishOf(choice) ?? null
   return { ...choice, ...(isObject(said) && { [member]: plainMessage(said) }), finish_reason: finish }
 }

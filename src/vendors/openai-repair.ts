@@ -27,11 +27,21 @@ export function createRepairer(idPrefix: string): Repairer {
   return {
     chunk(chunk) {
       const choices = chunk['choices']
-      if (!isList(choices)) return undefined
+      if (!isList(choices) || choices.every(isPlain)) return undefined
       const repaired = choices.map((choice) => (isObject(choice) ? repairChoice(choice, repairTools) : choice))
       return repaired.some((choice, at) => choice !== choices[at]) ? { ...chunk, choices: repaired } : undefined
     },
   }
+}
+
+/** Most chunks are a few characters of text, and are looked at thousands of times a second. */
+function isPlain(choice: Json): boolean {
+  if (!isObject(choice)) return true
+  const { delta, finish_reason: finish } = choice
+  if (finish === '' || finish === 'null') return false
+  if (!isObject(delta)) return true
+  const { role, content, tool_calls: calls } = delta
+  return (role === undefined || role === 'assistant') && !isList(content) && !(isList(calls) && calls.length > 0)
 }
 
 type RepairTools = (index: Json | undefined, pieces: readonly JsonObject[]) => readonly JsonObject[] | undefined

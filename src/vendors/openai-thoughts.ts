@@ -26,7 +26,7 @@ function splitChoice(splitters: Map<Json | undefined, ThinkSplitter>, choice: Js
   if (!isObject(delta) || (!splitters.has(index) && splitters.size >= maxChoices)) return choice
   splitters.set(index, splitter)
   const said = splitter.push(stringOf(delta['content']))
-  const rest = finishOf(choice) !== undefined || delta['tool_calls'] !== undefined ? splitter.end() : undefined
+  const rest = finishOf(choice) !== undefined || objectsOf(delta['tool_calls']).length > 0 ? splitter.end() : undefined
   return {
     ...choice,
     delta: withSplit(delta, { thought: said.thought + (rest?.thought ?? ''), text: said.text + (rest?.text ?? '') }),

@@ -6,6 +6,7 @@ import { parameters as dashscope } from './dashscope.ts'
 import { geminiParameters } from './gemini-request.ts'
 import { parameters as ollama } from './ollama.ts'
 import { openaiParameters } from './openai-inner.ts'
+import { responsesParameters } from './openai-responses-request.ts'
 import type { ParameterTable, ParameterUse } from './parameters.ts'
 import type { Quirks } from './quirks.ts'
 
@@ -34,5 +35,6 @@ export const parameterTables: ReadonlyMap<string, ParameterTable> = new Map<stri
   ['dashscope', dashscope],
   ['gemini', geminiParameters],
   ['ollama-native', ollama],
+  ['openai-responses', responsesParameters],
   ['vertex', geminiParameters],
 ])

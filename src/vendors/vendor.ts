@@ -1,4 +1,4 @@
-import type { Call, Dialect, JsonObject, Target } from '../core/call.ts'
+import type { Call, Dialect, JsonObject, Operation, Target } from '../core/call.ts'
 import type { GatewayError } from '../core/errors.ts'
 import type { Nanos } from '../core/money.ts'
 import type { Counts } from '../core/price.ts'
@@ -57,6 +57,8 @@ export interface VendorReply {
   readonly repaired?: JsonObject
   /** The answer as a `chat.completion`; only where it was asked to translate and the vendor's wire is another. */
   readonly inner?: JsonObject
+  /** The answer for a caller who gets no JSON: a recording, say. */
+  readonly raw?: { readonly type: string; readonly bytes: Uint8Array }
 }
 
 /** How to reach a vendor: from configuration only, never from a caller. */
@@ -105,6 +107,8 @@ export interface Vendor {
   /** Reads streams of this content type (lower case); undefined: they are server-sent events, or no stream. */
   parser?(contentType: string): EventParser | undefined
   readonly counting?: VendorCounting
+  /** What it does beside conversations, each as an adapter of its own. */
+  readonly operations?: Readonly<Partial<Record<Operation, Vendor>>>
   /** Whose fault a refusal is, and what the caller is told. `body` may be anything, HTML and nothing included. */
   failure(head: VendorHead, body: Uint8Array): VendorFailure
 }
@@ -116,6 +120,8 @@ export interface VendorFailure {
    * `busy`: the vendor limits us. `down`: the vendor failed.
    */
   readonly fault: 'caller' | 'account' | 'busy' | 'down'
+  /** Of an account's fault: our key or its money, or a model that the vendor does not have for us. */
+  readonly about?: 'key' | 'model'
   /** How long the vendor asks to wait. */
   readonly retryAfterMs?: number
 }

@@ -15,4 +15,5 @@ export const vertex = generateContent({
   credential: (key) => (apiKey.test(key) ? { 'x-goog-api-key': key } : { authorization: `Bearer ${key}` }),
   hasTiers: false,
   wrapsCounting: false,
+  hasBatches: false,
 })

@@ -28,8 +28,8 @@ export interface Row {
 
 export interface Case {
   readonly name: string
-  /** Only on this kind of database, for this reason. */
-  readonly only?: { readonly store: Store; readonly why: string }
+  /** Only on these kinds of installation, for this reason. */
+  readonly only?: { readonly stores: readonly Store[]; readonly why: string }
   run(scene: Scene, size: Size): Promise<Omit<Row, 'name'>>
 }
 
@@ -46,6 +46,8 @@ const againMs = 100
 const plenty = 100_000_000_000n
 const fiveCents = 50_000_000n
 
+const onRedis = { stores: ['redis'], why: 'there is no Redis' } as const
+
 export const cases: readonly Case[] = [
   { name: `${callers} at once on a balance for ${affordable}, streamed`, run: (scene) => onBalance(scene, true) },
   { name: `${callers} at once on a balance for ${affordable}, not streamed`, run: (scene) => onBalance(scene, false) },
@@ -60,8 +62,29 @@ export const cases: readonly Case[] = [
   { name: 'the vendor away in mid-burst', run: (scene) => burst(scene, () => scene.vendor.outage(1_000)) },
   {
     name: 'the database away in mid-burst',
-    only: { store: 'postgres', why: 'PGlite lives and dies with its gateway' },
+    only: { stores: ['postgres', 'redis'], why: 'PGlite lives and dies with its gateway' },
     run: (scene) => burst(scene, () => databaseAway(scene)),
+  },
+  {
+    name: 'Redis silent in mid-burst (SIGSTOP)',
+    only: onRedis,
+    run: (scene) => burst(scene, () => redisSilent(scene)),
+  },
+  {
+    name: 'Redis started anew in mid-burst (kill -9)',
+    only: onRedis,
+    run: (scene) => burst(scene, () => redisAnew(scene, 'kept')),
+  },
+  {
+    name: 'Redis started anew without its data in mid-burst (kill -9)',
+    only: onRedis,
+    run: (scene) => burst(scene, () => redisAnew(scene, 'lost')),
+  },
+  { name: 'Redis flushed in mid-burst', only: onRedis, run: (scene) => burst(scene, () => redisFlushed(scene)) },
+  {
+    name: 'Redis and the database away in mid-burst',
+    only: onRedis,
+    run: (scene) => burst(scene, async () => void (await Promise.all([redisAnew(scene, 'lost'), databaseAway(scene)]))),
   },
   { name: 'a restart in mid-burst (SIGTERM)', run: (scene) => burst(scene, () => restart(scene, 'SIGTERM')) },
   { name: 'a restart in mid-burst (kill -9)', run: (scene) => burst(scene, () => restart(scene, 'SIGKILL')) },
@@ -178,7 +201,7 @@ async function untilSpent(call: () => Promise<Conversation>): Promise<void> {
   }
 }
 
-/** The gateway loses the lock on its database and ends; it is back when the database is. */
+/** A single gateway may lose the lock on its database and end; it is back when the database is. */
 async function databaseAway({ installation }: Scene): Promise<void> {
   await installation.postgres?.crash()
   await wait(2_000)
@@ -186,9 +209,28 @@ async function databaseAway({ installation }: Scene): Promise<void> {
   await installation.up()
 }
 
+/** For longer than a server is waited for: the gateways borrow for themselves. */
+async function redisSilent({ installation: { redis } }: Scene): Promise<void> {
+  redis?.process.kill('SIGSTOP')
+  await wait(3_000)
+  redis?.process.kill('SIGCONT')
+}
+
+async function redisAnew({ installation: { redis } }: Scene, files: 'kept' | 'lost'): Promise<void> {
+  await redis?.crash()
+  await wait(1_000)
+  await redis?.revive(files)
+}
+
+async function redisFlushed({ installation: { redis } }: Scene): Promise<void> {
+  await redis?.send('FLUSHALL')
+}
+
+/** Of the gateway, or of one of several. */
 async function restart({ installation }: Scene, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
-  await installation.process.kill(signal)
-  await installation.up()
+  const [gateway] = installation.gateways
+  await gateway.process.kill(signal)
+  await gateway.up()
 }
 
 /** Every one has two calls at a time. */
@@ -253,7 +295,7 @@ async function stubborn(scene: Scene): Promise<Omit<Row, 'name'>> {
 
 /** Runs a case, or says why it cannot be run here. A case that cannot be played to its end is broken. */
 export async function runCase({ name, only, run }: Case, scene: Scene, size: Size): Promise<Row> {
-  if (only && only.store !== scene.store) {
+  if (only && !only.stores.includes(scene.store)) {
     return { name, budget: 0n, spent: 0n, delivered: 0n, served: 0, refused: {}, verdict: 'skipped', why: only.why }
   }
   try {

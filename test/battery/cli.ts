@@ -5,12 +5,13 @@ import { table } from '../support/table.ts'
 import { cases, type Row, runCase } from './cases.ts'
 import { openScene } from './scene.ts'
 
-const help = `npm run battery -- [--on pglite|postgres] [--json] [--customers N] [--seed N]
+const help = `npm run battery -- [--on pglite|postgres|redis] [--json] [--customers N] [--seed N]
 
-Starts a gateway in a process of its own and a fake vendor, spends budgets in every way that is known to overspend
-them elsewhere, and prints what became of each.
+Starts a gateway in a process of its own, or three on one Redis, and a fake vendor, spends budgets in every way that is
+known to overspend them elsewhere, and prints what became of each.
 
-  --on KIND      the database: pglite or postgres (default: pglite)
+  --on KIND      what they run on: pglite, postgres, or redis for three gateways on one PostgreSQL and one Redis
+                 (default: pglite)
   --customers N  customers with 0.05 USD each (default 250)
   --seed N       of everything random (default 1)
   --json         the rows as JSON, money in nano-units as text
@@ -19,6 +20,8 @@ spent is what the books took, delivered what callers heard at the same prices. A
 by at most 2 s and a tick of each stream that was under way. Exit code: 0 if no budget was overspent and the books are
 right, 1 if not, 2 if the arguments cannot be used or the database is missing.
 `
+
+const stores: readonly Store[] = ['pglite', 'postgres', 'redis']
 
 class UsageError extends Error {}
 
@@ -42,11 +45,12 @@ function read(args: readonly string[]): Options | 'help' {
     },
   })
   if (values.help) return 'help'
-  if (values.on !== 'pglite' && values.on !== 'postgres') throw new UsageError('--on takes pglite or postgres')
-  const why = missing(values.on)
+  const store = stores.find((one) => one === values.on)
+  if (!store) throw new UsageError(`--on takes ${stores.join(', ')}`)
+  const why = missing(store)
   if (why !== undefined) throw new UsageError(why)
   return {
-    store: values.on,
+    store,
     customers: whole('customers', values.customers, 10_000),
     seed: whole('seed', values.seed, 2 ** 31),
     json: values.json,
@@ -61,7 +65,7 @@ function whole(name: string, value: string, most: number): number {
 
 async function run({ store, customers, seed, json }: Options): Promise<boolean> {
   const say = (line: string) => process.stderr.write(`${line}\n`)
-  say(`starting a gateway on ${store}`)
+  say(`starting on ${store}`)
   const scene = await openScene(store, seed)
   const rows: Row[] = []
   for (const one of cases) {

@@ -21,9 +21,10 @@ models:
     targets: [{ vendor: fake, model: vendor-model }]
     prices: { input: 10, output: 100 }
     max_output_tokens: 4096
+holds: { term_seconds: 10, checkpoint_seconds: 2 }
 `
 
-/** A gateway process, its vendor, and what the cases share. */
+/** Gateway processes, their vendor, and what the cases share. */
 export interface Scene {
   readonly store: Store
   readonly installation: Installation
@@ -32,14 +33,15 @@ export interface Scene {
   readonly random: () => number
   /** The gateway's own count of the prompt of every call that brings none of its own. */
   readonly promptTokens: number
+  /** Each call goes to the next gateway. */
   ask(key: string, call: Asked): Promise<Conversation>
   /** What a call of this many words costs. */
   cost(words: number): bigint
   /** What its caller heard of a call, as the price book has it. */
   worth(conversation: Conversation): bigint
-  /** Waits until nothing of the account is held, and gives its balance. */
+  /** Waits until nothing is held and everything is in the books, and gives the account's balance. */
   settled(payer: Payer): Promise<bigint>
-  /** Stops the gateway and says what is wrong in its books. */
+  /** Stops the gateways and says what is wrong in its books. */
   close(): Promise<readonly string[]>
 }
 
@@ -64,13 +66,17 @@ export interface Stage {
   close(): Promise<void>
 }
 
+/** Gateways on a Redis. */
+const replicas = 3
+
 const question = 'Tell me a tale of so many words.'
 const settleMs = 60_000
 
 export async function openScene(store: Store, seed: number): Promise<Scene> {
   const random = randomFrom(seed)
   const { vendor, stage } = await openStage(random)
-  const installation = await install({ store, yaml: yaml(vendor.url) })
+  const gateways = store === 'redis' ? replicas : 1
+  const installation = await install({ store, gateways, yaml: yaml(vendor.url) })
   let n = 0
   let promptTokens: number | undefined
   const scene: Scene = {
@@ -82,10 +88,11 @@ export async function openScene(store: Store, seed: number): Promise<Scene> {
       return promptTokens ?? 0
     },
     ask(key, { words, maxTokens = words, paceMs = 0, stream = true, prompt = question, hangUpAfter }) {
-      const tale: Tale = { n: ++n, words, paceMs, ...(promptTokens !== undefined && { promptTokens }) }
+      const { url } = installation.gateways[++n % gateways] ?? installation.gateways[0]
+      const tale: Tale = { n, words, paceMs, ...(promptTokens !== undefined && { promptTokens }) }
       const messages = [{ role: 'user', content: prompt }]
       const body = { model: 'test-model', stream, max_tokens: maxTokens, messages, tale }
-      return converse({ url: installation.url, key, body, ...(hangUpAfter !== undefined && { hangUpAfter }) })
+      return converse({ url, key, body, ...(hangUpAfter !== undefined && { hangUpAfter }) })
     },
     cost: (words) => costOf(prices, scene.promptTokens, words),
     worth({ text, usage }) {
@@ -109,31 +116,37 @@ async function countPrompt(scene: Scene): Promise<number> {
   const payer = await scene.installation.payer(1_000_000_000n)
   const { id, text } = await scene.ask(payer.key, { words: 1 })
   if (text === '') throw new Error('the first call got no answer')
-  const { usage } = await scene.installation.get(`/v1/generation?id=${id}`, payer.key)
+  // It was another gateway's call, and is on its way to the books.
+  const { usage } = await until('a receipt', () =>
+    scene.installation.get(`/v1/generation?id=${id}`, payer.key).catch(() => undefined),
+  )
   return (usage as { readonly prompt_tokens: number }).prompt_tokens
 }
 
 async function settled(installation: Installation, { key }: Payer): Promise<bigint> {
   const end = Date.now() + settleMs
   return until('an account without holds', async () => {
-    const standing = await installation.standing(key).catch(() => undefined)
+    const left = await installation.unsettled()
+    const standing = left.length === 0 ? await installation.standing(key).catch(() => undefined) : undefined
     if (standing?.held === 0n) return standing.balance
-    if (Date.now() > end) throw new Error(`${standing?.held} is held still`)
+    if (Date.now() > end) throw new Error([`${standing?.held} is held still`, ...left].join('; '))
     await wait(100)
     return undefined
   })
 }
 
-/** What the gateway left in order when it was told to stop. */
+/** What the gateways left in order when they were told to stop. */
 async function close(installation: Installation, stage: Stage): Promise<readonly string[]> {
   try {
-    const code = await installation.stop()
-    const holds = readJournal(installation.journal).map(({ id }) => `the journal still has hold ${id}`)
+    const codes = await installation.stop()
+    const journals = installation.gateways.flatMap(({ journal }) => readJournal(journal))
+    const holds = journals.map(({ id }) => `the journal still has hold ${id}`)
     const database = await installation.open()
     const faults = await openBooks(database).check()
     await database.close()
     const books = faults.map(({ rule, subject, detail }) => `${rule}: ${subject}: ${detail}`)
-    return [...(code === 0 ? [] : [`the gateway ended with ${code}`]), ...holds, ...books]
+    const ends = codes.flatMap((code, at) => (code === 0 ? [] : [`gateway ${at} ended with ${code}`]))
+    return [...ends, ...holds, ...books]
   } finally {
     await installation.remove()
     await stage.close()

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { attemptTargets, CallerGone, NoAnswer } from '../../src/call/attempt.ts'
-import type { Model } from '../../src/core/catalog.ts'
 import { GatewayError } from '../../src/core/errors.ts'
 import { chat } from '../../src/fronts/chat.ts'
 import { systemClock } from '../../src/platform/clock.ts'
 import type { Platform, Receiver, Send } from '../../src/ports.ts'
+import { candidate } from './candidate.ts'
 
 const limits = { connectMs: 1_000, firstByteMs: 1_000, idleMs: 1_000, totalMs: 1_000 }
 const targets = ['one', 'two'].map((vendor) => ({ vendor, model: 'vendor-model' }))
@@ -54,10 +54,10 @@ const answer = '{"choices":[{"index":0,"message":{"role":"assistant","content":"
 const attempt = (send: Send, { signal } = new AbortController()) =>
   attemptTargets(platformWith(send), {
     call,
-    model: {} as Model,
-    targets,
+    candidates: targets.map((target) => candidate(target)),
     stream: false,
     signal,
+    rules: { retries: 0, random: () => 0, spend: () => true },
   })
 
 async function failure(work: Promise<unknown>): Promise<unknown> {

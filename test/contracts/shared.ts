@@ -6,6 +6,9 @@ import {
   accountId,
   accountRecord,
   admitCommand,
+  assertCommand,
+  elsewhere,
+  extendCommand,
   finaliseCommand,
   keyFacts,
   keyRecord,
@@ -164,6 +167,96 @@ export function sharedContract(name: string, open: (clock: Clock) => Promise<Ope
         expect(before).toEqual(copy)
       }))
 
+    const balance = async (shared: Shared) => {
+      const purse = (await shared.account(accountId))?.purses[0]
+      return [purse?.available, purse?.held]
+    }
+    const grown = (use: (shared: Shared) => Promise<void>) =>
+      withLoaded(async (shared) => {
+        await shared.run(assertCommand())
+        await shared.run(extendCommand(25n))
+        await use(shared)
+      })
+
+    test('a hold that was asserted grows on the loans that stand, and counts nothing at its keys', () =>
+      grown(async (shared) => {
+        const parts = [elsewhere(40n), wallet(30n)]
+        expect(await shared.run(extendCommand(5n))).toEqual({ code: 'ok', parts })
+        expect(await balance(shared)).toEqual([970n, 30n])
+        expect(await shared.key(accountId, 5)).toMatchObject({ inFlight: 0, held: 0n })
+      }))
+
+    test.each([
+      ['settled', settleCommand([elsewhere(40n), wallet(20n)]), 980n, 60n],
+      ['reaped', reapCommand([elsewhere(40n), wallet(20n)]), 980n, 60n],
+      ['voided', voidCommand(), 1_000n, 0n],
+      ['made final', finaliseCommand(60n), 980n, 60n],
+    ] as const)('when it is %s what it drew here is back, and its charge counts', (_, end, available, spent) =>
+      grown(async (shared) => {
+        expect(await shared.run<Command>(end)).toMatchObject({ code: 'ok' })
+        expect(await balance(shared)).toEqual([available, 0n])
+        expect(await shared.key(accountId, 5)).toMatchObject({ inFlight: 0, held: 0n, windows: [{ spent }] })
+      }),
+    )
+
+    test('a hold that was asserted hears that there is nothing until its account is loaded', () =>
+      withStore(async (shared) => {
+        await shared.run(assertCommand())
+        expect(await shared.run(extendCommand(25n))).toEqual({ code: 'funds', available: 0n })
+        await shared.run(credit)
+        expect(await shared.run(extendCommand(25n))).toEqual({ code: 'ok', parts: [elsewhere(40n), wallet(25n)] })
+        expect(await shared.run(voidCommand())).toMatchObject({ code: 'ok' })
+        expect(await balance(shared)).toEqual([1_000n, 0n])
+      }))
+
+    test('a hold that was asserted is held to the budgets of keys that are loaded', () =>
+      withLoaded(async (shared) => {
+        const budgets = [5, 6].map((keyId) => ({ keyId, budgets: [{ window: 'total', limit: 60n } as const] }))
+        const { facts } = admitCommand({ keys: [keyFacts(5), keyFacts(6)] })
+        await shared.run(assertCommand({ facts, budgets }))
+        expect(await shared.run(extendCommand(21n))).toEqual({ code: 'limit', what: 'budget', keyId: 5 })
+        expect(await shared.run(extendCommand(20n))).toMatchObject({ code: 'ok' })
+      }))
+
+    test('an assertion that comes after its hold was dropped gives back nothing at its end', () =>
+      withLoaded(async (shared) => {
+        await shared.run(admitCommand())
+        await shared.run(settleCommand([wallet(30n)]))
+        await shared.run(finaliseCommand(30n))
+        await shared.run(admitCommand({ id: 'other' }))
+        await shared.run(assertCommand({ parts: [wallet(40n)] }))
+        expect(await shared.run(voidCommand())).toEqual({ code: 'ok', overflow: 0n })
+        expect(await balance(shared)).toEqual([930n, 40n])
+      }))
+
+    test('a part that was drawn in another store touches no balance when it is charged', () =>
+      withLoaded(async (shared) => {
+        await shared.run(admitCommand())
+        expect(await shared.run(settleCommand([wallet(30n), elsewhere(20n)]))).toEqual({ code: 'ok', overflow: 20n })
+        expect(await balance(shared)).toEqual([970n, 0n])
+      }))
+
+    test('a hold that is there learns of parts that were drawn elsewhere, and does not give them back', () =>
+      withLoaded(async (shared) => {
+        await shared.run(admitCommand())
+        await shared.run(assertCommand({ parts: [elsewhere(15n), wallet(40n)] }))
+        const parts = [wallet(50n), elsewhere(15n)]
+        expect(await shared.run(extendCommand(10n))).toEqual({ code: 'ok', parts })
+        expect(await balance(shared)).toEqual([950n, 50n])
+        await shared.run(voidCommand())
+        expect(await balance(shared)).toEqual([1_000n, 0n])
+      }))
+
+    test('a claimed hold says what of it is set aside here', () =>
+      withLoaded(async (shared, clock) => {
+        await shared.run(assertCommand())
+        await shared.run(extendCommand(25n))
+        clock.pass(30_000)
+        const parts = [elsewhere(40n), wallet(25n)]
+        const { holds } = await shared.claim(10, 10_000)
+        expect(holds).toMatchObject([{ id: 'call', recovered: true, parts, own: [wallet(25n)] }])
+      }))
+
     test('answers any list of commands as the engine does', () =>
       fc.assert(
         fc.asyncProperty(fc.array(anyCommand, { maxLength: 30 }), (commands) => compare(commands)),
@@ -207,4 +300,9 @@ const anyCommand: fc.Arbitrary<Command | number> = fc.oneof(
   fc.record({ id, amount: fc.bigInt(0n, 60n) }).map(({ id, amount }) => finaliseCommand(amount, id)),
   id.map((id) => voidCommand(id)),
   id.map((id): Command => ({ ...checkpoint, id }) as Command),
+  fc
+    .record({ id, here: fc.bigInt(0n, 40n), there: fc.bigInt(1n, 40n) })
+    .map(({ id, here, there }) =>
+      assertCommand({ id, parts: [elsewhere(there), ...(here > 0n ? [wallet(here)] : [])] }),
+    ),
 )

@@ -68,6 +68,27 @@ describe('the text of a prompt', () => {
     expect(texts).toEqual([['user'], ['user', '{"name":"x"}']])
   })
 
+  test.each([
+    ['text', [{ type: 'reasoning.text', text: 'hm', signature: 's=' }], { texts: ['assistant', 'hm'], fixed: 0 }],
+    ['a summary', [{ type: 'reasoning.summary', summary: 'hm' }], { texts: ['assistant', 'hm'], fixed: 0 }],
+    [
+      'no text that can be read',
+      [{ type: 'reasoning.encrypted', data: 'x'.repeat(101) }],
+      { texts: ['assistant'], fixed: 21 },
+    ],
+  ])('holds thinking that goes back to its vendor as %s', (_, details, { texts, fixed }) => {
+    const body = { messages: [{ role: 'assistant', content: null, reasoning_details: details }] }
+    const read = readPrompt(body)
+    // Three around each message, three before the answer.
+    expect([read.texts, read.fixedTokens]).toEqual([texts, 6 + fixed])
+  })
+
+  test('holds thinking once where it is there in two forms', () => {
+    const details = [{ type: 'reasoning.text', text: 'hm' }]
+    const message = { role: 'assistant', content: null, reasoning_content: 'hm', reasoning_details: details }
+    expect(readPrompt({ messages: [message] }).texts).toEqual(['assistant', 'hm'])
+  })
+
   test('is never shorter than its bytes in UTF-8 say', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), (a, b) => {

@@ -1,7 +1,15 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { JsonObject } from '../../src/core/call.ts'
-import { inputTotal, mergeUsage, normalUsage, outputTotal, rawUsage, type RawUsage } from '../../src/core/usage.ts'
+import {
+  inputTotal,
+  mergeUsage,
+  normalUsage,
+  outputTotal,
+  rawUsage,
+  type RawUsage,
+  usageBody,
+} from '../../src/core/usage.ts'
 
 function read(...usages: readonly JsonObject[]): ReturnType<typeof normalUsage> {
   let seen: RawUsage | undefined
@@ -181,6 +189,35 @@ describe('of any usage', () => {
     fc.assert(
       fc.property(strangeUsage, strangeUsage, (one, other) => {
         expect(read(one, other)).toEqual(read(other, one))
+      }),
+    )
+  })
+})
+
+describe('counts as the usage that a caller is told', () => {
+  test('have all that was read and all that was generated, and of it what was cached, written, thought and heard', () => {
+    const counts = { input: 1, cached_input: 20, cache_write_5m: 300, cache_write_1h: 4_000, audio_input: 50_000 }
+    expect(usageBody({ ...counts, output: 1, reasoning: 20, audio_output: 300 })).toEqual({
+      prompt_tokens: 54_321,
+      completion_tokens: 321,
+      total_tokens: 54_642,
+      prompt_tokens_details: { cached_tokens: 20, cache_write_tokens: 4_300, audio_tokens: 50_000 },
+      completion_tokens_details: { reasoning_tokens: 20, audio_tokens: 300 },
+    })
+  })
+
+  test('read again are the counts that they were', () => {
+    const count = fc.nat({ max: 100_000 })
+    // The fresh part of each side is told even where it is nothing.
+    const always = ['input', 'output']
+    const units = { input: count, cached_input: count, cache_write_5m: count, output: count, reasoning: count }
+    fc.assert(
+      fc.property(fc.record(units), (counts) => {
+        const again = normalUsage(rawUsage(usageBody(counts)) as RawUsage)
+        const said = Object.fromEntries(
+          Object.entries(counts).filter(([unit, value]) => value > 0 || always.includes(unit)),
+        )
+        expect(again).toEqual({ counts: said, anomalies: [] })
       }),
     )
   })

@@ -66,6 +66,11 @@ describe('the judge of a crash run', () => {
     expect([breach(seen, booked(17n)), breach(seen)]).toEqual([undefined, 'its words came unbilled for 3000 ms'])
   })
 
+  test('lets a call whose gateway and Redis died together go uncharged, and charges it no more than any other', () => {
+    const seen = broken(4, { isKilled: true, isExposed: true })
+    expect([breach(seen), breach(seen, booked(57n))]).toEqual([undefined, 'it was charged 10 too much'])
+  })
+
   test('finds a killed stream that was charged for more than was heard', () => {
     const seen = broken(4, { isKilled: true })
     expect(breach(seen, booked(57n, { outcome: 'reaped' }))).toBe('it was charged 10 too much')

@@ -9,6 +9,9 @@ export interface Booked {
   readonly account: number
   readonly charge: bigint
   readonly outcome: string
+  /** What of the charge came when another gateway had ended the call already, and whether anything did, even 0. */
+  readonly late?: bigint
+  readonly isLate?: boolean
 }
 
 /** What is known of one call from outside. */
@@ -22,6 +25,8 @@ export interface Truth {
   readonly told: Told | undefined
   /** The gateway was killed while the call ran or just after. */
   readonly isKilled: boolean
+  /** Its gateway died while Redis was away or had lost its data: nobody else knows what it delivered. */
+  readonly isExposed?: boolean
 }
 
 /** What a call was charged beside what it had to be. */
@@ -66,12 +71,13 @@ export function judge(judge: Judge, truth: Truth, booked: readonly Booked[]): Ve
 
 function breachOf(
   { unbilledMs: longest }: Judge,
-  { conversation: { parting, text }, isKilled }: Truth,
+  { conversation: { parting, text }, isKilled, isExposed = false }: Truth,
   { over, unbilled, unbilledMs, isTwice }: Omit<Verdict, 'breach'>,
 ): string | undefined {
   if (isTwice) return 'it was charged twice'
   if (over > 0n) return `it was charged ${over} too much`
   if (parting === 'broken' && text !== '' && !isKilled) return 'it broke off although nobody was killed'
+  if (isExposed) return undefined
   if (unbilled > 0n && !isKilled) return `it was charged ${unbilled} too little although nobody was killed`
   if (unbilledMs > longest) return `its words came unbilled for ${Math.round(unbilledMs)} ms`
   return undefined

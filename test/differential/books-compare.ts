@@ -31,26 +31,23 @@ export function compareBooks(databases: readonly Side[], clock: SideClock): Book
     check,
     async play(steps) {
       clock.nowMs = noon
-      const name = `${process.pid}.${++played}`
       const model = modelSide(clock)
-      const all = [model, ...databases]
+      const sides = [model, ...databases]
       const calls = Array.from({ length: callCount }, (_, at) => newId(noon + (at - 3) * 9 * hourMs))
-      const plays = await Promise.all(all.map((side) => openPlay(side, { name, calls, clock })))
-      const done: unknown[] = []
+      const history = { name: `${process.pid}.${++played}`, calls, clock }
+      const plays = await Promise.all(sides.map((side) => openPlay(side, history)))
+      const names = sides.map(({ name }) => name)
+      const done: BooksStep[] = []
       try {
         for (const step of steps) {
           done.push(step)
-          if (step.do === 'pass') clock.nowMs += step.hours * hourMs
-          const [reply, ...others] = await Promise.all(plays.map((play) => play.act(step)))
-          for (const [at, other] of others.entries())
-            deepStrictEqual(other, reply, `${databases[at]?.name} on ${step.do}`)
-          const kind = `${step.do} ${kindOf(reply)}`
+          const kind = `${step.do} ${kindOf(await act({ plays, names, clock }, step))}`
           seen.set(kind, (seen.get(kind) ?? 0) + 1)
         }
-        await compareStates(plays, databases)
+        await compareStates(plays, names)
         deepStrictEqual(await model.faults(), [], 'the model finds its own books wrong')
-        await Promise.all(all.map((side) => side.rollup()))
-        await compareStates(plays, databases)
+        await Promise.all(sides.map((side) => side.rollup()))
+        await compareStates(plays, names)
         if (played % checkEvery === 0) await check()
       } catch (error) {
         throw new Error(done.map((each) => inspect(each, { depth: 8, breakLength: 200 })).join('\n'), { cause: error })
@@ -60,13 +57,27 @@ export function compareBooks(databases: readonly Side[], clock: SideClock): Book
   }
 }
 
+interface Played {
+  readonly plays: readonly Play[]
+  readonly names: readonly string[]
+  readonly clock: SideClock
+}
+
+/** Does a step on all sides and gives the reply of the first. */
+async function act({ plays, names, clock }: Played, step: BooksStep): Promise<unknown> {
+  if (step.do === 'pass') clock.nowMs += step.hours * hourMs
+  const replies = await Promise.all(plays.map((play) => play.act(step)))
+  for (const [at, reply] of replies.entries()) deepStrictEqual(reply, replies[0], `${names[at]} on ${step.do}`)
+  return replies[0]
+}
+
+async function compareStates(plays: readonly Play[], names: readonly string[]): Promise<void> {
+  const states = await Promise.all(plays.map((play) => play.state()))
+  for (const [at, found] of states.entries()) deepStrictEqual(found, states[0], `the state of ${names[at]}`)
+}
+
 function kindOf(reply: unknown): string {
   if (typeof reply !== 'object' || reply === null) return 'ok'
   if ('refused' in reply) return String(reply.refused)
   return 'applied' in reply && reply.applied === false ? 'repeated' : 'ok'
-}
-
-async function compareStates(plays: readonly Play[], databases: readonly Side[]): Promise<void> {
-  const [state, ...others] = await Promise.all(plays.map((play) => play.state()))
-  for (const [at, other] of others.entries()) deepStrictEqual(other, state, `the state of ${databases[at]?.name}`)
 }

@@ -10,13 +10,15 @@ export function modelSide(clock: SideClock): Side {
   return {
     name: 'the model',
     books,
-    async newPayer(creditLimit) {
-      const accountId = state.accounts.size + 1
-      books.addAccount({ id: accountId, currency: 'USD', discountPpm: 1_000_000, status: 'open' }, 0n, creditLimit)
-      const keys = [accountId * 10, accountId * 10 + 1]
-      for (const [at, id] of keys.entries()) books.addKey(keyRow(id, accountId, at === 0 ? undefined : keys[0]))
-      return { accountId, keys }
-    },
+    newPayers: async (creditLimits) =>
+      creditLimits.map((creditLimit, at) => {
+        const accountId = at + 1
+        books.addAccount({ id: accountId, currency: 'USD', discountPpm: 1_000_000, status: 'open' }, 0n, creditLimit)
+        const [master, sub] = [accountId * 10, accountId * 10 + 1]
+        books.addKey(keyRow(master, accountId, undefined))
+        books.addKey(keyRow(sub, accountId, master))
+        return { accountId, keys: [master, sub] }
+      }),
     async addQuota({ ref: _, ...quota }) {
       books.addQuota(quota)
     },

@@ -37,8 +37,7 @@ interface World extends History {
 }
 
 export async function openPlay(side: Side, history: History): Promise<Play> {
-  const payers: SidePayer[] = []
-  for (const limit of creditLimits) payers.push(await side.newPayer(limit))
+  const payers = await side.newPayers(creditLimits)
   const accounts = payers.map(({ accountId }) => accountId)
   const purses = await side.purses(accounts)
   const world: World = { ...history, side, payers, purses, leases: [], epochs: new Map(), flushed: [], quotas: 0 }

@@ -63,7 +63,8 @@ export interface SideState {
 export interface Side {
   readonly name: string
   readonly books: Pick<Books, 'openEpoch' | 'closeLeases' | 'lend' | 'flush' | 'purses' | 'spent'>
-  newPayer(creditLimit: bigint): Promise<SidePayer>
+  /** One for each credit limit. */
+  newPayers(creditLimits: readonly bigint[]): Promise<readonly SidePayer[]>
   addQuota(quota: Omit<ModelQuota, 'id'> & { readonly ref: string }): Promise<void>
   pay(payment: { readonly accountId: number; readonly amount: bigint; readonly ref: string }): Promise<unknown>
   grant(wanted: NewGrant): ReturnType<DurableBooks['grant']>

@@ -125,11 +125,11 @@ const steps: fc.Arbitrary<BooksStep> = fc.oneof(
     }),
   },
   {
-    weight: 3,
+    weight: 5,
     arbitrary: fc.record({
       do: fc.constant('grant'),
       payer,
-      kind: fc.constantFrom('credit', 'package'),
+      kind: fc.constantFrom('credit', 'package', 'package'),
       amount: some,
       price: fc.oneof(fc.constant(0n), fc.bigInt({ min: 1n, max: 10n ** 12n })),
       priority: fc.constantFrom(0, 50, 50),
@@ -142,12 +142,12 @@ const steps: fc.Arbitrary<BooksStep> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant('resend'), ago: fc.nat(3) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('quota'), payer, isTokens: fc.boolean(), amount: some }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('void'), purse: index }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('purses', 'balance'), payer }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constantFrom('purses', 'purses', 'balance'), payer }) },
   {
     weight: 1,
     arbitrary: fc.record({ do: fc.constant('spent'), payer, key: fc.nat(1), hours: fc.integer({ min: -2, max: 2 }) }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('pass'), hours: fc.integer({ min: 1, max: 40 }) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('pass'), hours: fc.constantFrom(1, 12, 24, 36) }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('rollup', 'end') }) },
 )
 
@@ -161,5 +161,5 @@ const beginning: readonly BooksStep[] = [
 
 /** Histories of two accounts with two spenders. */
 export const booksHistories: fc.Arbitrary<readonly BooksStep[]> = fc
-  .tuple(fc.option(fc.constant(beginning), { freq: 9 }), fc.array(steps, { minLength: 1, maxLength: 20, size: 'max' }))
+  .tuple(fc.option(fc.constant(beginning), { freq: 9 }), fc.array(steps, { minLength: 1, maxLength: 14, size: 'max' }))
   .map(([first, rest]) => [...(first ?? []), ...rest])

@@ -7,7 +7,7 @@ import type { Command } from '../../src/ledger/engine/commands.ts'
 import type { HoldRecord } from '../../src/ledger/engine/records.ts'
 import { systemClock } from '../../src/platform/clock.ts'
 import { openRedis, type RedisShared } from '../../src/platform/redis.ts'
-import { unpackHold } from '../../src/platform/redis-records.ts'
+import { textKey, unpackHold } from '../../src/platform/redis-records.ts'
 import { accountId, noon } from '../ledger/engine/sample.ts'
 import { createModel, type Model } from './model.ts'
 import type { Step } from './steps.ts'
@@ -66,10 +66,12 @@ export async function openComparison(url: string): Promise<Comparison> {
   }
   async function compareStates(model: Model): Promise<void> {
     for (const id of [accountId, other]) deepStrictEqual(await shared.account(id), model.accounts.get(id))
-    for (const id of [5, 6, 11]) deepStrictEqual(await shared.key(accountId, id), model.keys.get(id))
+    for (const id of [5, 6, 11, -accountId]) deepStrictEqual(await shared.key(accountId, id), model.keys.get(id))
     for (const id of ['a', 'b', 'c', 'd', 'e']) {
-      const bytes = await raw.getBuffer(cellKeys.hold(cell, id))
-      deepStrictEqual(bytes ? unpackHold(bytes, id) : undefined, model.holds.get(id) ?? model.old.get(id))
+      const name = cellKeys.hold(cell, id)
+      const [bytes, texts] = await raw.mgetBuffer(name, textKey(name))
+      const hold = bytes && texts ? unpackHold(bytes, texts, id) : undefined
+      deepStrictEqual(hold, model.holds.get(id) ?? model.old.get(id))
     }
   }
   return {

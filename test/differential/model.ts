@@ -43,6 +43,14 @@ export function createModel(nowMs: number): Model {
     if (decision.dropHold && 'id' in command) model.holds.delete(command.id)
     return decision.reply
   }
+  /** What an older epoch has counted by time goes on counting. */
+  function load(command: LoadKey): ReplyTo<Command> {
+    const meters = model.keys.has(command.key.id) ? undefined : oldKeys.get(command.key.id)?.meters
+    const reply = apply(rebuilt(command, oldKeys, model.keys))
+    const key = model.keys.get(command.key.id)
+    if (key && meters) model.keys.set(key.id, { ...key, meters })
+    return reply
+  }
   const model: Model = {
     nowMs,
     epoch: 1,
@@ -53,7 +61,7 @@ export function createModel(nowMs: number): Model {
     run(command) {
       if ('epoch' in command && command.epoch !== model.epoch) return { code: 'epoch', epoch: model.epoch }
       try {
-        if (command.type === 'load_key') return apply(rebuilt(command, oldKeys, model.keys))
+        if (command.type === 'load_key') return load(command)
         if (command.type === 'credit' && broken.has(command.accountId)) return apply({ ...command, status: 'stopped' })
         return apply(command)
       } catch (caught) {
@@ -79,7 +87,8 @@ export function createModel(nowMs: number): Model {
       const dueOf = (hold: HoldRecord) => hidden.get(hold.id) ?? hold.dueMs
       for (const [id, hold] of model.old) {
         if (dueOf(hold) > model.nowMs) continue
-        model.holds.set(id, { ...hold, recovered: true })
+        const { own: _, ...rest } = hold
+        model.holds.set(id, { ...rest, recovered: true })
         model.old.delete(id)
       }
       const due = [...model.holds.values()].filter((hold) => dueOf(hold) <= model.nowMs)

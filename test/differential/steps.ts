@@ -2,9 +2,17 @@ import fc from 'fast-check'
 import type { BudgetWindow, KeyFacts, Part } from '../../src/core/call.ts'
 import { tokenAsset } from '../../src/core/tokens.ts'
 import { periodStart } from '../../src/core/period.ts'
+import {
+  limitAlgorithms,
+  limitedThings,
+  limitWindows,
+  type LimitWindow,
+  mostLimit,
+  type RateLimit,
+} from '../../src/core/rate-limit.ts'
 import type { Command } from '../../src/ledger/engine/commands.ts'
-import { sumMoney } from '../../src/ledger/engine/purses.ts'
-import type { HoldRecord, Metered } from '../../src/ledger/engine/records.ts'
+import { merge, sumMoney } from '../../src/ledger/engine/purses.ts'
+import type { HoldRecord, KeyBudgets, Metered } from '../../src/ledger/engine/records.ts'
 import { accountId, admitCommand, keyFacts, metered, usageRecord } from '../ledger/engine/sample.ts'
 import type { Model } from './model.ts'
 
@@ -17,7 +25,8 @@ export type Step =
 
 /** 7 and 9 are wallets, 8 is a package of tokens. */
 const purses = [7, 8, 9]
-const keyIds = [5, 6, 11]
+/** The last are the counters of the account. */
+const keyIds = [5, 6, 11, -accountId]
 const id = fc.constantFrom('a', 'b', 'c', 'd', 'e')
 const windows: BudgetWindow[] = ['total', 'hour', 'day', 'week', 'month']
 const window = fc.constantFrom(...windows)
@@ -46,6 +55,25 @@ const needs = fc
 /** Happens once in so many draws: most histories should get far. */
 const seldom = (odds: number) => fc.integer({ min: 1, max: odds }).map((draw) => draw === 1)
 
+const limits: fc.Arbitrary<readonly RateLimit[]> = fc.uniqueArray(
+  fc.record(
+    {
+      of: fc.constantFrom(...limitedThings),
+      window: fc.constantFrom(...(Object.keys(limitWindows) as LimitWindow[])),
+      algorithm: fc.constantFrom(...limitAlgorithms),
+      limit: fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 100_000 }), fc.integer({ min: 1, max: mostLimit })),
+    },
+    { noNullPrototype: true },
+  ),
+  { maxLength: 4, selector: ({ of, window, algorithm }) => `${of} ${window} ${algorithm}` },
+)
+const tokens = fc.oneof(
+  fc.constant(undefined),
+  fc.integer({ min: 0, max: 30 }),
+  fc.integer({ min: 0, max: 50_000 }),
+  fc.integer({ min: 0, max: mostLimit }),
+)
+
 const facts: fc.Arbitrary<KeyFacts> = fc
   .record(
     {
@@ -53,6 +81,7 @@ const facts: fc.Arbitrary<KeyFacts> = fc
       budgets: fc.array(fc.record({ window, limit }, { noNullPrototype: true }), { maxLength: 3 }),
       requestsPerMinute: fc.constantFrom(0, 1, 2, 6, 60, 600),
       concurrency: fc.constantFrom(0, 1, 2, 3, 4, 5),
+      limits,
     },
     { requiredKeys: ['version', 'budgets'], noNullPrototype: true },
   )
@@ -61,7 +90,7 @@ const facts: fc.Arbitrary<KeyFacts> = fc
 const chain = fc
   .tuple(
     fc.shuffledSubarray(keyIds),
-    fc.array(fc.oneof(fc.constant(keyFacts(0)), fc.constant(keyFacts(0)), facts), { minLength: 3, maxLength: 3 }),
+    fc.array(fc.oneof(fc.constant(keyFacts(0)), fc.constant(keyFacts(0)), facts), { minLength: 4, maxLength: 4 }),
   )
   .map(([ids, limits]) => ids.map((keyId, at): KeyFacts => ({ ...(limits[at] ?? keyFacts(0)), id: keyId })))
 
@@ -90,7 +119,12 @@ const paid: fc.Arbitrary<readonly Part[]> = fc.array(
 )
 
 const record = (parts: readonly Part[], callId: string) =>
-  usageRecord(parts, { id: callId, priced: sumMoney(parts), charge: sumMoney(parts) })
+  usageRecord(parts, {
+    id: callId,
+    priced: sumMoney(parts),
+    charge: sumMoney(parts),
+    usage: { counts: { input: Number(sumMoney(parts) % 100_000n), output: parts.length }, source: 'vendor' },
+  })
 
 /** A purse of a random history stands on one of two loans, so that parts often name one that stands, and often not. */
 const creditOf = (...accountIds: readonly number[]) =>
@@ -151,76 +185,138 @@ const loadKeyOf = (...ids: readonly number[]) =>
   )
 
 const admit = command(
-  fc.record({ id, chain, needs, estimate, metered: meters, isLate: seldom(15) }),
-  ({ isLate, chain: keys, ...rest }, model) => admitCommand({ ...rest, keys, epoch: model.epoch - (isLate ? 1 : 0) }),
+  fc.record({ id, chain, needs, estimate, tokens, metered: meters, isLate: seldom(15) }),
+  ({ isLate, chain: keys, tokens: reserved, ...rest }, model) =>
+    admitCommand({
+      ...rest,
+      keys,
+      epoch: model.epoch - (isLate ? 1 : 0),
+      ...(reserved !== undefined && { tokens: reserved }),
+    }),
 )
 
-const extend = command(fc.record({ id, needs, estimate }), (values): Command => ({
-  type: 'extend',
-  accountId,
-  ...values,
-}))
+const extendOf = (ids: fc.Arbitrary<string>) =>
+  command(fc.record({ id: ids, needs, estimate }), (values): Command => ({ type: 'extend', accountId, ...values }))
 
-const checkpoint = command(
-  fc.record({ id, metered: meters, termMs: fc.constantFrom(1, 30_000) }),
-  (values): Command => ({ type: 'checkpoint', accountId, ...values }),
-)
+const checkpointOf = (ids: fc.Arbitrary<string>) =>
+  command(fc.record({ id: ids, metered: meters, termMs: fc.constantFrom(1, 30_000) }), (values): Command => ({
+    type: 'checkpoint',
+    accountId,
+    ...values,
+  }))
+
+interface Ending {
+  readonly id: string
+  readonly type: 'settle' | 'reap' | 'void' | 'finalise'
+  readonly paid: readonly Part[]
+  readonly half: bigint | undefined
+  readonly seen: Metered | undefined
+  readonly hasRecord: boolean
+  readonly claimMs: number
+}
 
 /** Half of the charges are what the hold has set aside, by halves or whole; the others are of anything. */
-const ending = command(
-  fc.record({
-    id,
-    type: fc.constantFrom('settle', 'reap', 'void', 'finalise'),
-    paid,
-    half: fc.constantFrom(undefined, undefined, 0n, 1n, 2n, 3n),
-    seen: fc.option(meters, { freq: 2, nil: undefined }),
-    hasRecord: fc.boolean(),
-    claimMs: fc.constantFrom(1, 10_000),
-  }),
-  ({ id: callId, type, paid: any, half, seen, hasRecord, claimMs }, model): Command => {
-    const hold = model.holds.get(callId)
-    const own = hold?.parts.map((part) => ({ ...part, amount: (part.amount * (half ?? 0n)) / 2n })) ?? []
-    const affordable = own.every((part) => part.amount < 40_000_000_000_000n)
-    const parts = half === undefined || !affordable ? any : own
-    // The books often charge more than the record did.
-    const took = half === undefined ? 0n : (hold?.record?.charge ?? 0n)
-    if (type === 'finalise') return { type, id: callId, accountId, total: took + sumMoney(any) }
-    const target = { id: callId, accountId, claimMs }
-    if (type === 'void') return { type, ...target, ...(hasRecord && { record: record([], callId) }) }
-    if (type === 'settle') return { type, ...target, record: record(parts, callId) }
-    return { type, ...target, metered: seen ?? hold?.metered ?? metered, record: record(parts, callId) }
-  },
-)
+const endingOf = (ids: fc.Arbitrary<string>) =>
+  command(
+    fc.record({
+      id: ids,
+      type: fc.constantFrom<Ending['type'][]>('settle', 'reap', 'void', 'finalise'),
+      paid,
+      half: fc.constantFrom(undefined, undefined, 0n, 1n, 2n, 3n),
+      seen: fc.option(meters, { freq: 2, nil: undefined }),
+      hasRecord: fc.boolean(),
+      claimMs: fc.constantFrom(1, 10_000),
+    }),
+    ended,
+  )
 
-const assertion = command(
-  fc.record({
-    id,
-    metered: meters,
-    paid,
-    isEnded: fc.boolean(),
-    budgetLimit: amount,
-    termMs: fc.constantFrom(1, 30_000),
-  }),
-  ({ id: callId, metered: seen, paid: parts, isEnded, budgetLimit, termMs }, model): Command => {
-    const found = model.old.get(callId) ?? model.holds.get(callId)
-    const made: HoldRecord = {
-      id: callId,
-      state: 'held',
-      facts: admitCommand({ keys: keyIds.map((keyId) => keyFacts(keyId)) }).facts,
-      parts: parts.filter(
-        (part, at) => part.amount > 0n && parts.findIndex(({ purse }) => purse === part.purse) === at,
-      ),
-      estimate: 5n,
-      budgets: [{ keyId: 6, budgets: [{ window: 'day', limit: budgetLimit }] }],
-      metered: seen,
-      dueMs: model.nowMs,
-    }
-    const live = found ?? made
-    const hold: HoldRecord =
-      isEnded && live.state === 'held' ? { ...live, state: 'settled', record: record(parts, callId) } : live
-    return { type: 'assert', id: callId, accountId, hold, termMs }
-  },
-)
+function ended({ id: callId, type, paid: any, half, seen, hasRecord, claimMs }: Ending, model: Model): Command {
+  const hold = model.holds.get(callId)
+  const whole = hold?.parts.map((part) => ({ ...part, amount: (part.amount * (half ?? 0n)) / 2n })) ?? []
+  const affordable = whole.every((part) => part.amount < 40_000_000_000_000n)
+  const parts = half === undefined || !affordable ? any : whole
+  // The books often charge more than the record did.
+  const took = half === undefined ? 0n : (hold?.record?.charge ?? 0n)
+  if (type === 'finalise') return { type, id: callId, accountId, total: took + sumMoney(any) }
+  const target = { id: callId, accountId, claimMs }
+  if (type === 'void') return { type, ...target, ...(hasRecord && { record: record([], callId) }) }
+  if (type === 'settle') return { type, ...target, record: record(parts, callId) }
+  return { type, ...target, metered: seen ?? hold?.metered ?? metered, record: record(parts, callId) }
+}
+
+interface Assertion {
+  readonly id: string
+  readonly metered: Metered
+  readonly paid: readonly Part[]
+  readonly isEnded: boolean
+  readonly isFurther: boolean
+  readonly budgets: readonly KeyBudgets[]
+  readonly termMs: number
+}
+
+const assertionOf = (ids: fc.Arbitrary<string>) =>
+  command(
+    fc.record({
+      id: ids,
+      metered: meters,
+      paid,
+      isEnded: seldom(3),
+      isFurther: fc.boolean(),
+      budgets: fc
+        .tuple(
+          fc.shuffledSubarray(keyIds),
+          fc.array(fc.record({ window, limit }, { noNullPrototype: true }), { minLength: 1, maxLength: 2 }),
+        )
+        .map(([ids, each]) => ids.map((keyId) => ({ keyId, budgets: each }))),
+      termMs: fc.constantFrom(1, 30_000),
+    }),
+    asserted,
+  )
+
+/** A replica asserts what it has of a hold, of this epoch or an older one; often it has drawn on it elsewhere since. */
+function asserted(
+  { id: callId, metered: seen, paid: parts, isEnded, isFurther, budgets, termMs }: Assertion,
+  model: Model,
+): Command {
+  const made: HoldRecord = {
+    id: callId,
+    state: 'held',
+    facts: admitCommand({ keys: keyIds.map((keyId) => keyFacts(keyId)) }).facts,
+    parts: merge(parts, []).filter((part) => part.amount > 0n),
+    estimate: 5n,
+    ...(budgets.length > 0 && { budgets: inOrder(budgets) }),
+    metered: seen,
+    dueMs: model.nowMs,
+  }
+  const found = model.old.get(callId) ?? model.holds.get(callId)
+  const live = found && isFurther ? served(found, made.parts) : (found ?? made)
+  const hold: HoldRecord =
+    isEnded && live.state === 'held' ? { ...live, state: 'settled', record: record(parts, callId) } : live
+  return { type: 'assert', id: callId, accountId, hold, termMs }
+}
+
+/** The budgets of a hold stand in the order of its keys. */
+const inOrder = (budgets: readonly KeyBudgets[]) =>
+  keyIds.flatMap((keyId) => budgets.filter((ofKey) => ofKey.keyId === keyId))
+
+/** A hold as a replica has it that has drawn more elsewhere, and has not heard of its end. */
+function served({ record: _, ...hold }: HoldRecord, drawn: readonly Part[]): HoldRecord {
+  const parts = merge(hold.parts, drawn).filter((part) => part.amount < 40_000_000_000_000n)
+  return { ...hold, state: 'held', parts, own: drawn }
+}
+
+/** A call that goes on after its store was lost, or that moved here from another: it is asserted, grows, and ends. */
+const moving: fc.Arbitrary<readonly Step[]> = id.chain((callId) => {
+  const its = fc.constant(callId)
+  const between = fc.oneof(extendOf(its), extendOf(its), checkpointOf(its), assertionOf(its), creditOf(accountId))
+  return fc
+    .tuple(
+      assertionOf(its),
+      fc.array(between, { minLength: 1, maxLength: 5 }),
+      fc.array(endingOf(its), { maxLength: 2 }),
+    )
+    .map(([first, during, last]) => [first, ...during, ...last])
+})
 
 /** A command that names another account than its hold's is a bug of the gateway: that account is stopped. */
 const wrongAccount = (otherId: number) =>
@@ -238,6 +334,17 @@ const pass = fc
   )
   .map((ms): Step => ({ do: 'pass', ms }))
 
+/** Calls that nothing but time limits: the same few limits over and over, and little time in between. */
+const rationed: fc.Arbitrary<readonly Step[]> = fc
+  .tuple(fc.shuffledSubarray([5, -accountId], { minLength: 1 }), fc.array(limits, { minLength: 2, maxLength: 2 }))
+  .chain(([ids, ofKeys]) => {
+    const keys = ids.map((keyId, at) => keyFacts(keyId, { limits: ofKeys[at] ?? [] }))
+    const one = command(fc.record({ id, tokens }), ({ id: callId, tokens: reserved }, model) =>
+      admitCommand({ id: callId, keys, needs: [], estimate: 0n, epoch: model.epoch, tokens: reserved ?? 7 }),
+    )
+    return fc.array(fc.oneof(one, one, one, endingOf(id), endingOf(id), pass), { minLength: 4, maxLength: 24 })
+  })
+
 /** What a replica does for an account that is new to it: it borrows, and loads the keys. */
 const loading: fc.Arbitrary<readonly Step[]> = fc.tuple(creditOf(accountId), ...keyIds.map((keyId) => loadKeyOf(keyId)))
 const beginning = fc.tuple(fc.constant<Step>({ do: 'begin' }), loading).map(([begin, loads]) => [begin, ...loads])
@@ -248,13 +355,15 @@ export function histories(otherId: number): fc.Arbitrary<readonly Step[]> {
   const one = (weight: number, step: fc.Arbitrary<Step>) => ({ weight, arbitrary: step.map((each) => [each]) })
   const steps: fc.Arbitrary<readonly Step[]> = fc.oneof(
     one(20, admit),
-    one(12, ending),
-    one(8, extend),
-    one(4, checkpoint),
+    one(12, endingOf(id)),
+    one(8, extendOf(id)),
+    one(4, checkpointOf(id)),
     one(4, creditOf(accountId, accountId, otherId)),
     one(3, loadKeyOf(...keyIds)),
     one(4, pass),
-    one(2, assertion),
+    one(2, assertionOf(id)),
+    { weight: 3, arbitrary: moving },
+    { weight: 3, arbitrary: rationed },
     one(1, fc.constant({ do: 'claim' })),
     one(1, stop),
     one(1, wrongAccount(otherId)),

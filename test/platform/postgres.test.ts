@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { setTimeout as wait } from 'node:timers/promises'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { soleGateway, type SoleEvents } from '../../src/platform/postgres.ts'
+import { retrySeconds, soleGateway, type SoleEvents } from '../../src/platform/postgres.ts'
 import { freePort, postgresPrograms, startPostgres, type RealPostgres } from '../db/real-postgres.ts'
 
 const lock = '7460100'
@@ -170,4 +170,8 @@ describe.skipIf(!postgresPrograms)('the right to be the only gateway of a databa
     const next = await soleGateway(url, told().handlers)
     await next.release()
   })
+})
+
+test('however often a connection failed, the next try comes within half a second', () => {
+  expect([0, 1, 4, 6, 100, 10_000].map(retrySeconds)).toEqual([0.01, 0.02, 0.16, 0.5, 0.5, 0.5])
 })

@@ -12,6 +12,7 @@ import {
   accountId,
   accountRecord,
   admitCommand,
+  extendCommand,
   finaliseCommand,
   keyFacts,
   metered,
@@ -213,6 +214,47 @@ describe.skipIf(!hasRedis)('faults', () => {
     const purses = [{ id: 7, lease: 71, lent: 1_000n, available: 1_000n, held: 0n }]
     expect(await shared.account(accountId)).toEqual(accountRecord(0n, { epoch: 2, purses }))
     expect(await shared.key(accountId, 5)).toMatchObject({ inFlight: 0, held: 0n, windows: [{ spent: 30n }] })
+    shared.close()
+  })
+
+  test('a call in flight over a restart is asserted, and grows on the money of the new epoch', async () => {
+    const { shared } = await open()
+    await load(shared, 1)
+    await shared.run(admitCommand())
+    await redis.restart()
+    await eventually(() => load(shared, 2))
+    expect(await shared.run(extendCommand(25n))).toEqual({ code: 'gone' })
+    await shared.run(asserted)
+    const more = { purse: 7, lease: 71, amount: 25n }
+    expect(await shared.run(extendCommand(25n))).toEqual({ code: 'ok', parts: [wallet(40n), more] })
+    await shared.run(settleCommand([wallet(40n), { ...more, amount: 5n }]))
+    const purses = [{ id: 7, lease: 71, lent: 1_000n, available: 995n, held: 0n }]
+    expect(await shared.account(accountId)).toEqual(accountRecord(0n, { epoch: 2, purses }))
+    shared.close()
+  })
+
+  test('what had grown in an epoch that is over is claimed with nothing set aside in the next', async () => {
+    let nowMs = 1_000_000
+    const { shared } = await open({ testClock: { ...systemClock, now: () => nowMs } })
+    await load(shared, 1)
+    await shared.run(asserted)
+    await shared.run(extendCommand(25n))
+    await begin(shared, 2)
+    nowMs += 30_000
+    const { holds } = await shared.claim(10, 10_000)
+    const grown = { ...asserted.hold, parts: [wallet(65n)], estimate: 65n, dueMs: 1_030_000, recovered: true }
+    expect(holds).toEqual([grown])
+    shared.close()
+  })
+
+  test('nothing of a hold is left once it is final', async () => {
+    const { shared } = await open()
+    await load(shared, 1)
+    const before = await redis.send('DBSIZE')
+    await shared.run(admitCommand())
+    await shared.run(settleCommand([wallet(30n)]))
+    await shared.run(finaliseCommand(30n))
+    expect(await redis.send('DBSIZE')).toBe(before)
     shared.close()
   })
 

@@ -121,6 +121,15 @@ test('a worker that exits is replaced, and who waited for it gets the estimate',
   expect(lost).toEqual([['tokenizer_lost', { reason: 'exit 3' }]])
 })
 
+test('a process that stood still for longer than any limit hears the counts that came meanwhile', async () => {
+  const { opened, lost } = await openFaulty({ silentMs: 200, countMs: 200 })
+  const counted = opened.count('abcdef')
+  // The text is sent before the process stops.
+  await nextTurn()
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
+  expect([await counted, lost]).toEqual([1_000, []])
+})
+
 test('a worker that throws is replaced', async () => {
   const { opened, lost, revived } = await openFaulty()
   expect(await opened.count('throw')).toBe(2)

@@ -45,7 +45,7 @@ holds: { checkpoint_seconds: 1 }
     /** What is wrong in the books, read when nobody has them. */
     async faults() {
       const database = await openPglite(join(data, 'pglite'))
-      const found = await openBooks(database).check()
+      const found = await openBooks(database).check({ all: true })
       await database.close()
       return found
     },

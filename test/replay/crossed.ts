@@ -2,9 +2,9 @@ import { isDeepStrictEqual } from 'node:util'
 import { fronts } from '../../src/fronts/index.ts'
 import { checkExpected, checkModel, dueFor, statusFor, type Due } from './checks.ts'
 import { gatheredName, vendorKey, type CallerAnswer } from './gateway.ts'
-import { brokenDue, nothingDue } from './entry.ts'
+import { nothingDue } from './entry.ts'
 import type { Entry } from './manifest.ts'
-import { checkRefused } from './native.ts'
+import { brokenOff, checkRefused } from './native.ts'
 import type { Reading } from './reader.ts'
 import type { ReceivedRequest } from './recorded-vendor.ts'
 import { Run, type Bench, type Recording } from './run.ts'
@@ -74,7 +74,7 @@ async function answeredAs(crossed: Crossed, way: Way): Promise<void> {
   const { run, tongue, recording } = crossed
   const { label, model, stream } = way
   const answer = await ask(crossed, way)
-  const original = originalOf(recording)
+  const original = originalOf(crossed)
   if (answer.status !== 200)
     return run.note(label, [`status ${answer.status}: ${decoder.decode(answer.bytes).slice(0, 300)}`])
   const reading = stream ? tongue.readStream(answer.bytes) : tongue.readBody(answer.bytes)
@@ -84,10 +84,21 @@ async function answeredAs(crossed: Crossed, way: Way): Promise<void> {
   run.note(label, checkTold(crossed, reading))
 }
 
-/** The vendor's own answer, where its wire is one of those that are read here. */
-function originalOf({ entry, response }: Recording): Reading | undefined {
+/** The vendor's own answer, where its wire is one of those that are read here; thoughts in its text are told apart. */
+function originalOf({ run, recording }: Crossed): Reading | undefined {
+  const { entry, response } = recording
+  const own = ownTongue(run, recording)
+  if (!own) return undefined
+  const reading = entry.streaming ? own.readStream(response) : own.readBody(response)
+  const thinking = /^<think>([^]*?)(?:<\/think>([^]*))?$/.exec(reading.text)
+  if (!thinking) return reading
+  const [, reasoning = '', text = ''] = thinking
+  return { ...reading, reasoning, text }
+}
+
+function ownTongue({ bench }: Run, { entry }: Recording): Tongue | undefined {
   const own = tongues.get(entry.kind)
-  return own && (entry.streaming ? own.readStream(response) : own.readBody(response))
+  return own && bench.speaks.includes(own.dialect) ? own : undefined
 }
 
 function dueOf({ entry }: Recording, original: Reading | undefined, model: string): Due {
@@ -96,30 +107,36 @@ function dueOf({ entry }: Recording, original: Reading | undefined, model: strin
   return original?.finish === undefined || original.choices > 1 ? due : { ...due, finish: original.finish }
 }
 
-function checkSaid({ tongue, recording }: Crossed, reading: Reading, original: Reading | undefined): string[] {
+function checkSaid({ run, tongue, recording }: Crossed, reading: Reading, original: Reading | undefined): string[] {
   const { entry } = recording
-  const own = tongues.get(entry.kind)
-  const wanted = original && own?.finishClass(original)
+  const wanted = original && ownTongue(run, recording)?.finishClass(original)
   const said = tongue.finishClass(reading)
+  // Why an answer was refused is told beside it in some dialects, and is its text in others.
+  const isRefused = wanted === 'content_filter' && original?.text === ''
+  // The manifest has such thoughts in the text.
+  const isApart = original !== undefined && original.reasoning !== '' && entry.expect?.reasoning_chars === undefined
+  const spoken = { ...reading, choices: 1, ...(isRefused && { text: '' }) }
   return [
     ...(reading.isDone ? [] : ['the stream has no end']),
     ...(reading.error ? ['the answer holds an error'] : []),
-    ...checkExpected(comparable(entry.expect ?? {}), { ...reading, choices: 1 }),
-    ...(original ? checkOriginal(reading, original) : []),
+    ...(original ? checkOriginal(spoken, original) : []),
+    ...(isRefused || isApart ? [] : checkExpected(comparable(entry.expect ?? {}), spoken)),
     ...(wanted === undefined || said === wanted ? [] : [`finish is ${String(reading.finish)}, expected ${wanted}`]),
   ]
 }
 
 /** What of a manifest's facts stands in every dialect: its words for a finish and its ids do not. */
 function comparable({ finish: _, choices: __, tool_calls: calls, ...rest }: NonNullable<Entry['expect']>) {
-  const named = calls?.map(({ name, arguments: given }) => ({ name, arguments: given }))
+  // No argument at all is written in several ways.
+  const named = calls?.map(({ name, arguments: given }) => ({ name, arguments: given === 'null' ? {} : given }))
   return { ...rest, ...(named && { tool_calls: named }) }
 }
 
 function checkOriginal(reading: Reading, original: Reading): string[] {
   const said = ({ text, reasoning, toolCalls }: Reading) => ({
-    text,
-    reasoning,
+    // The space between thoughts and text is nobody's word.
+    text: text.trim(),
+    reasoning: reasoning.trim(),
     calls: toolCalls.map(({ name, arguments: given }) => ({ name, arguments: given })),
   })
   const [got, wanted] = [said(reading), said(original)]
@@ -156,7 +173,11 @@ async function broken(crossed: Crossed): Promise<void> {
   const { error, isDone, finish } = reading
   const isOver = isDone && finish !== undefined && !error
   await run.made(
-    { label, due: isOver ? dueOf(recording, undefined, recording.model) : brokenDue(recording), reading },
+    {
+      label,
+      due: isOver ? dueOf(recording, undefined, recording.model) : brokenOff(recording, originalOf(crossed) ?? reading),
+      reading,
+    },
     answer,
   )
   // Of an answer that had ended before, the error is nobody's business.

@@ -187,7 +187,17 @@ function checkSpread({ status, bytes }: CallerAnswer, { entry, model }: Recordin
 /** Of a call that gave its caller nothing. */
 export const nothingDue = {
   source: 'fixed',
-  tokens: { input: 0, cached_input: 0, cache_write_5m: 0, output: 0, reasoning: 0, audio_input: 0, audio_output: 0 },
+  tokens: {
+    input: 0,
+    cached_input: 0,
+    cache_write_5m: 0,
+    cache_write_1h: 0,
+    output: 0,
+    reasoning: 0,
+    audio_input: 0,
+    audio_output: 0,
+    search: 0,
+  },
 }
 
 /** Of a request that the gateway itself refuses, the vendor's own answer is tried with one that it takes. */

@@ -35,7 +35,7 @@ export interface CallerAnswer {
 
 export interface ReplayGateway {
   /** Sends a request over a socket, for a chat completion where no path is given, and reads the answer to its end. */
-  ask(body: Uint8Array, path?: string): Promise<CallerAnswer>
+  ask(body: Uint8Array, path?: string, type?: string): Promise<CallerAnswer>
   get(path: string): Promise<JsonObject>
   /** Waits until every call is in the books. Says what should not be: money or holds that are still held. */
   settled(): Promise<readonly string[]>
@@ -89,7 +89,8 @@ export async function startReplayGateway({
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
 
   return {
-    ask: (body, path = '/v1/chat/completions') => exchange({ agent, port, key, method: 'POST', path, body }),
+    ask: (body, path = '/v1/chat/completions', type = 'application/json') =>
+      exchange({ agent, port, key, method: 'POST', path, body, type }),
     async get(path) {
       const answer = await exchange({ agent, port, key, method: 'GET', path })
       const text = new TextDecoder().decode(answer.bytes)
@@ -148,13 +149,14 @@ interface Exchange {
   readonly method: 'GET' | 'POST'
   readonly path: string
   readonly body?: Uint8Array
+  readonly type?: string
 }
 
-function exchange({ agent, port, key, method, path, body }: Exchange): Promise<CallerAnswer> {
+function exchange({ agent, port, key, method, path, body, type = 'application/json' }: Exchange): Promise<CallerAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<CallerAnswer>()
   const headers = {
     authorization: `Bearer ${key}`,
-    ...(body && { 'content-type': 'application/json', 'content-length': body.length }),
+    ...(body && { 'content-type': type, 'content-length': body.length }),
   }
   const sent = request({ host: '127.0.0.1', port, path, method, headers, agent, timeout: longestCallMs }, (answer) => {
     const chunks: Buffer[] = []

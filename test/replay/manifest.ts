@@ -22,6 +22,11 @@ const name = z.string().min(1).max(256)
 
 const toolCall = z.strictObject({ id: z.string().max(256).nullish(), name, arguments: z.unknown() })
 
+/** An SDK of Google's stores the number that stands for the word. */
+function wordOf(number: number): string {
+  return ['UNSPECIFIED', 'STOP', 'MAX_TOKENS', 'SAFETY'][number] ?? String(number)
+}
+
 /** Strict, so that a fact which nothing here compares is refused and not taken for proven. */
 const expected = z.strictObject({
   text_chars: count.optional(),
@@ -30,7 +35,7 @@ const expected = z.strictObject({
   reasoning_chars: count.optional(),
   reasoning_sha256: sha256.optional(),
   tool_calls: z.array(toolCall).max(1_000).optional(),
-  finish: z.string().max(256).optional(),
+  finish: z.union([z.string().max(256), z.number().int().transform(wordOf)]).optional(),
   choices: count.optional(),
 })
 
@@ -40,6 +45,16 @@ const metering = z.strictObject({
   cache_write: count,
   output: count,
   reasoning: count,
+  /** Of `cache_write`, what is kept for an hour. */
+  cache_write_1h: count.optional(),
+  web_search_requests: count.optional(),
+  /** What another model has done on the way: its price is its own, and it is not in the counts above. */
+  advisor: z
+    .array(z.looseObject({ model: name }))
+    .max(100)
+    .optional(),
+  /** What the vendor itself bills of these. */
+  billed_units: z.record(z.string(), count).optional(),
   note: z.string().max(maxText).optional(),
 })
 
@@ -52,7 +67,7 @@ const entry = z.object({
   features: z.array(name).max(100).default([]),
   request_file: fileName.nullish(),
   response_file: fileName,
-  response_format: z.enum(['json', 'sse']),
+  response_format: z.enum(['json', 'sse', 'ndjson', 'eventstream']),
   response_headers: z
     .record(z.string().max(256), z.string().max(8_192))
     .refine((headers) => Object.keys(headers).length <= maxHeaders, {

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { JsonObject } from '../../src/core/call.ts'
-import { checkExpected, checkModel, checkSame, dueFor, statusFor, type Due } from './checks.ts'
+import { checkExpected, checkModel, checkSame, dueFor, plain, statusFor, type Due } from './checks.ts'
 import { cutsOf } from './cuts.ts'
 import { brokenDue, nothingDue } from './entry.ts'
 import { gatheredName, type CallerAnswer, vendorKey } from './gateway.ts'
@@ -71,13 +71,13 @@ interface Sent {
 function checkSent(tongue: Tongue, { requests, asked, model }: Sent): string[] {
   const [sent, ...more] = requests
   if (!sent || more.length > 0) return [`the vendor was called ${requests.length} times`]
-  const plain = ({ model: _, stream: __, ...body }: JsonObject): JsonObject => body
+  const said = ({ model: _, ...body }: JsonObject): JsonObject => plain(body)
   const isThere = [true, false].some((stream) => pathOf(sent.path).endsWith(pathOf(tongue.vendorPath(model, stream))))
   return [
     ...(isThere ? [] : [`the vendor was called at ${sent.path}`]),
     ...(sent.key === vendorKey ? [] : ['the vendor was not given our key']),
     ...('model' in sent.body && sent.body['model'] !== model ? ['the vendor was asked for another model'] : []),
-    ...(isDeepStrictEqual(plain(sent.body), plain(asked))
+    ...(isDeepStrictEqual(said(sent.body), said(asked))
       ? []
       : ['the vendor was not asked for what the caller asked for']),
   ]
@@ -111,7 +111,7 @@ async function streamed(native: Native): Promise<void> {
 async function broken({ run, tongue, recording }: Native, answer: CallerAnswer, reading: Reading): Promise<void> {
   const { model } = recording
   const failed = { ...nothingDue, outcome: 'vendor_failed', model }
-  const due = answer.status >= 400 ? failed : brokenDue(recording)
+  const due = answer.status >= 400 ? failed : brokenOff(recording, reading)
   await run.made({ label: 'in one piece', due, reading: answer.status >= 400 ? undefined : reading }, answer)
   if (answer.status >= 400) return
   const { error, isDone } = tongue.readStream(answer.bytes)
@@ -121,8 +121,16 @@ async function broken({ run, tongue, recording }: Native, answer: CallerAnswer, 
   ])
 }
 
+/** A count that came before some of the text says too little: then the gateway's own stands. */
+export function brokenOff(recording: Recording, { events }: Reading): Due {
+  const due = brokenDue(recording)
+  const isFresh = events.slice(-2).some(({ usage, choices }) => usage !== undefined || choices !== undefined)
+  return isFresh || due.source === 'counted' ? due : { ...due, source: 'counted', tokens: undefined }
+}
+
 function dueOf({ model, entry }: Recording, { finish }: Reading): Due {
-  return dueFor(model, entry.metering ?? undefined, { usage: entry.usage, finish })
+  const { finish: word, ...due } = dueFor(model, entry.metering ?? undefined, { usage: entry.usage, finish })
+  return word === undefined ? due : { ...due, finish: word }
 }
 
 /** What was read, or why it could not be. */
@@ -201,8 +209,11 @@ async function other(native: Native, way: Way, { due, original }: Omit<Streamed,
   const reading = readAs(tongue, answer, way.stream)
   if (typeof reading === 'string') return run.note(label, [reading])
   const { text, reasoning, toolCalls, finish } = original
-  const said = { text: reading.text, reasoning: reading.reasoning, finish: tongue.finishClass(reading) }
   const wanted = { text, reasoning, finish: tongue.finishClass({ finish, toolCalls }) }
+  // Why an answer was refused stands beside it in one form and is its text in another.
+  const spoken = text === '' && wanted.finish === 'content_filter' ? '' : reading.text
+  const end = wanted.finish === undefined ? undefined : tongue.finishClass(reading)
+  const said = { text: spoken, reasoning: reading.reasoning, finish: end }
   const calls = (all: Reading['toolCalls']) => all.map(({ name, arguments: given }) => ({ name, arguments: given }))
   run.note(label, [
     ...(isDeepStrictEqual(said, wanted) ? [] : [`it says ${JSON.stringify(said)}, expected ${JSON.stringify(wanted)}`]),

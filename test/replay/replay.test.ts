@@ -22,15 +22,46 @@ const summary = (reports: readonly VendorReport[]) =>
 describe('recordings of our own', () => {
   test('come out as their manifests say, whole, byte by byte and cut in two', { timeout: 60_000 }, async () => {
     expect(summary(await replay({ dir: own, cuts: 40, progress }))).toEqual([
+      { vendor: 'anthropic', passed: 3, failures: [], skipped: [] },
       { vendor: 'deepseek', passed: 3, failures: [], skipped: [] },
       { vendor: 'doubao', passed: 3, failures: [], skipped: [] },
+      { vendor: 'gemini', passed: 3, failures: [], skipped: [] },
       { vendor: 'openai', passed: 7, failures: [], skipped: [] },
       { vendor: 'qwen', passed: 4, failures: [], skipped: [] },
     ])
   })
 })
 
+describe('recordings of our own in the dialects that their vendors do not speak', () => {
+  test('say the same, and cost the same', { timeout: 60_000 }, async () => {
+    const reports = summary(await replay({ dir: own, crossed: true, progress }))
+    const several = 'several choices, which not every dialect can ask for'
+    expect(reports.map(({ skipped: _, ...report }) => report)).toEqual([
+      { vendor: 'anthropic', passed: 3, failures: [] },
+      { vendor: 'deepseek', passed: 3, failures: [] },
+      { vendor: 'doubao', passed: 3, failures: [] },
+      { vendor: 'gemini', passed: 3, failures: [] },
+      { vendor: 'openai', passed: 6, failures: [] },
+      { vendor: 'qwen', passed: 4, failures: [] },
+    ])
+    expect(reports.flatMap(({ skipped }) => skipped)).toEqual([[several, 1]])
+  })
+})
+
 describe.skipIf(!hasShared)('recorded traffic', () => {
+  test.each([
+    ['anthropic', 'messages', false],
+    ['anthropic', 'messages', true],
+    ['gemini', 'generateContent', false],
+    ['gemini', 'generateContent', true],
+    ['vertex', 'generateContent', false],
+    ['azure', 'responses', false],
+    ['doubao', 'chat', true],
+  ])('of %s (%s) comes out as its manifest says (crossed: %s)', { timeout: 90_000 }, async (vendor, kind, crossed) => {
+    const [report] = await replay({ dir: shared, vendors: [vendor], kinds: [kind], cuts: 2, crossed, progress })
+    expect({ failures: report?.failures, isEmpty: report?.passed === 0 }).toEqual({ failures: [], isEmpty: false })
+  })
+
   test.each(['openai', 'deepseek', 'qwen', 'doubao'])(
     'of %s comes out as its manifest says',
     { timeout: 90_000 },
@@ -51,12 +82,14 @@ interface Changed {
   readonly id: string
   /** Changes the entry, or the body where it returns one. */
   readonly change: (entry: Fields, body: string) => string | void
+  /** Asked for in the dialects that its vendor does not speak. */
+  readonly crossed?: boolean
 }
 
 let folders = 0
 
 /** The differences that are found when one of our own entries is not what its manifest says. */
-async function differencesAfter({ vendor, id, change }: Changed): Promise<readonly string[]> {
+async function differencesAfter({ vendor, id, change, crossed = false }: Changed): Promise<readonly string[]> {
   const dir = join(temporary, String(++folders))
   cpSync(join(own, vendor), join(dir, vendor), { recursive: true })
   const path = join(dir, vendor, 'manifest.json')
@@ -67,13 +100,33 @@ async function differencesAfter({ vendor, id, change }: Changed): Promise<readon
   const changed = change(entry, readFileSync(body, 'utf8'))
   if (typeof changed === 'string') writeFileSync(body, changed)
   writeFileSync(path, JSON.stringify({ vendor, count: 1, entries }))
-  const [report] = await replay({ dir, cuts: 1, progress })
+  const [report] = await replay({ dir, cuts: 1, crossed, progress })
   return report?.failures.flatMap(({ differences }) => differences) ?? []
 }
 
 const within = (entry: Fields, name: string): Fields => entry[name] as Fields
 
 describe('a replay fails', () => {
+  const thoughtful = { vendor: 'anthropic', id: 'messages-stream-thinking-tool' }
+
+  test.each([false, true])(
+    'where a vendor of another dialect counted one more token (crossed: %s)',
+    async (crossed) => {
+      const change = (entry: Fields): void => void (within(entry, 'metering')['output'] = 42)
+      const found = await differencesAfter({ ...thoughtful, change, crossed })
+      expect(found.filter((line) => line.endsWith('metered output is 41, expected 42')).length).toBeGreaterThan(2)
+    },
+  )
+
+  test.each([false, true])(
+    'where a vendor of another dialect has said something else (crossed: %s)',
+    async (crossed) => {
+      const change = (entry: Fields): void => void (within(entry, 'expect')['text'] = 'Good day')
+      const found = await differencesAfter({ ...thoughtful, change, crossed })
+      expect(found.filter((line) => line.endsWith('expected "Good day"')).length).toBeGreaterThan(0)
+    },
+  )
+
   const greeting = { vendor: 'openai', id: 'chat-stream-crlf-comments' }
 
   test('where another text was expected', async () => {
@@ -185,9 +238,9 @@ describe('a folder', () => {
     cpSync(join(own, 'qwen'), join(dir, 'qwen'), { recursive: true })
     const path = join(dir, 'qwen', 'manifest.json')
     const entries = [
-      { id: 'a', kind: 'images' },
-      { id: 'b', kind: 'audio' },
-      { id: 'c', kind: 'images' },
+      { id: 'a', kind: 'native-task' },
+      { id: 'b', kind: 'batch' },
+      { id: 'c', kind: 'native-task' },
     ]
     writeFileSync(path, JSON.stringify({ entries }))
     expect(summary(await replay({ dir, progress }))).toEqual([
@@ -196,8 +249,8 @@ describe('a folder', () => {
         passed: 0,
         failures: [],
         skipped: [
-          ['kind images is not replayed', 2],
-          ['kind audio is not replayed', 1],
+          ['kind native-task is not replayed', 2],
+          ['kind batch is not replayed', 1],
         ],
       },
     ])

@@ -26,7 +26,12 @@ export interface Bench {
   readonly speaks: readonly Dialect[]
 }
 
-const contentTypes = { json: 'application/json', sse: 'text/event-stream' } as const
+const contentTypes = {
+  json: 'application/json',
+  sse: 'text/event-stream',
+  ndjson: 'application/x-ndjson',
+  eventstream: 'application/vnd.amazon.eventstream',
+} as const
 
 /** An entry with so many differences is given up. */
 const enough = 5

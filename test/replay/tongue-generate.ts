@@ -45,12 +45,15 @@ const words = {
 function finishIn({ candidates, promptFeedback }: JsonObject): string | undefined {
   const [candidate] = list(candidates)
   const blocked = isObject(promptFeedback) ? text(promptFeedback['blockReason']) : ''
-  return text(candidate?.['finishReason']) || (blocked === '' ? undefined : `BLOCK:${blocked}`)
+  const reason = candidate?.['finishReason']
+  // As an SDK stores it.
+  if (typeof reason === 'number') return ['UNSPECIFIED', 'STOP', 'MAX_TOKENS', 'SAFETY'][reason]
+  return text(reason) || (blocked === '' ? undefined : `BLOCK:${blocked}`)
 }
 
 function readEvents(events: readonly JsonObject[]): Omit<Reading, 'isDone'> {
   const parts = events.flatMap(({ candidates }) => {
-    const content = list(candidates)[0]?.['content']
+    const content = list(candidates).find(({ index = 0 }) => index === 0)?.['content']
     return isObject(content) ? list(content['parts']) : []
   })
   const textOf = (isThought: boolean) =>

@@ -33,7 +33,10 @@ const endings: ReadonlySet<string> = new Set(['response.completed', 'response.in
 
 /** The texts are put together from the deltas; the rest is read of the response that the last event tells. */
 function readStream(bytes: Uint8Array): Reading {
-  const events = payloadsOf(bytes).map(objectIn)
+  // Some vendors close it as a stream of chat completions.
+  const events = payloadsOf(bytes)
+    .filter((payload) => payload !== '[DONE]')
+    .map(objectIn)
   const last = events.findLast(({ type }) => endings.has(text(type)))
   const whole = isObject(last?.['response']) ? last['response'] : {}
   const said = (type: string) =>
@@ -57,7 +60,9 @@ function readStream(bytes: Uint8Array): Reading {
 function read(body: JsonObject): Reading {
   const output = list(body['output'])
   const ofType = (type: string) => output.filter((item) => item['type'] === type)
-  const texts = ofType('message').flatMap(({ content }) => list(content).map((part) => text(part['text'])))
+  // A compacted conversation has its caller's messages in it.
+  const messages = ofType('message').filter(({ role }) => role === 'assistant')
+  const texts = messages.flatMap(({ content }) => list(content).map((part) => text(part['text'])))
   const thoughts = ofType('reasoning').flatMap(({ summary, content }) =>
     [...list(summary), ...list(content)].map((part) => text(part['text'])),
   )

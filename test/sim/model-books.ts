@@ -5,7 +5,7 @@ import type { WalletBalance } from '../../src/db/books.ts'
 import type { NewGrant } from '../../src/db/grants.ts'
 import type { Refund, RefundRequest } from '../../src/ledger/refund.ts'
 import type { AccountRow, Beat, Books, KeyRow, Lease, LeaseRequest } from '../../src/ports.ts'
-import { flush } from './model-flush.ts'
+import { flush, totalOf } from './model-flush.ts'
 import { endGrant, endOf, grant, payingPurses, voidGrant } from './model-grants.ts'
 import { refund } from './model-refunds.ts'
 import {
@@ -77,6 +77,7 @@ export function modelBooks({ now = () => 0 }: ModelOptions = {}): ModelBooks {
     purses: async (accountId) => payingPurses(state, accountId),
     spent: async (keyId, _, sinceMs) => spent(state, keyId, sinceMs),
     flush: async (records: readonly UsageRecord[]) => flush(state, records),
+    booked: async (ids) => ids.filter((id) => state.rows.has(id)).map((id) => ({ id, total: totalOf(state, id) })),
     balance: async (accountId) => wallet(state, accountId),
     receipt: () => Promise.resolve(undefined),
     violations: (overflow) => violations(state, overflow),
@@ -117,12 +118,17 @@ function control(state: ModelState) {
 }
 
 /** Epochs and leases. */
-function spending(state: ModelState): Pick<Books, 'openEpoch' | 'closeLeases' | 'closeFrozen' | 'beat' | 'lend'> {
+function spending(
+  state: ModelState,
+): Pick<Books, 'openEpoch' | 'epochOf' | 'closeLeases' | 'closeFrozen' | 'beat' | 'lend'> {
   const { epochs, leases } = state
   const beats = new Map<string, Seen>()
   return {
-    async openEpoch(spender) {
-      const epoch = (epochs.get(spender) ?? 0) + 1
+    epochOf: async (spender) => epochs.get(spender) ?? 0,
+    async openEpoch(spender, after) {
+      const latest = epochs.get(spender) ?? 0
+      if (after !== undefined && latest !== after) return 0
+      const epoch = latest + 1
       epochs.set(spender, epoch)
       for (const lease of leases) {
         if (lease.spender !== spender || lease.state !== 'open') continue

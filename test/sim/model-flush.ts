@@ -25,7 +25,7 @@ export function flush(state: ModelState, records: readonly UsageRecord[]): reado
 }
 
 /** What the rows of a call charge together, but for what was given back. */
-function totalOf({ rows }: ModelState, id: string): bigint {
+export function totalOf({ rows }: ModelState, id: string): bigint {
   const list = rows.get(id) ?? []
   return list.filter(({ kind }) => kind !== 'refund').reduce((sum, { charge }) => sum + charge, 0n)
 }

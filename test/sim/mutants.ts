@@ -1,7 +1,7 @@
 import type { Command, Decision } from '../../src/ledger/engine/commands.ts'
 import type { decide } from '../../src/ledger/engine/decide.ts'
 import type { Records } from '../../src/ledger/engine/records.ts'
-import type { Books } from '../../src/ports.ts'
+import type { Books, Shared } from '../../src/ports.ts'
 import { countTokens } from './traffic.ts'
 import type { Hooks } from './replica.ts'
 
@@ -27,6 +27,9 @@ function after(type: Command['type'], change: Change): Hooks {
 
 const withBooks = (change: (books: Books) => Partial<Books>): Hooks => ({
   books: (books) => ({ ...books, ...change(books) }),
+})
+const withShared = (change: (shared: Shared) => Partial<Shared>): Hooks => ({
+  shared: (shared) => ({ ...shared, ...change(shared) }),
 })
 const without = <T extends object, K extends keyof T>(of: T, name: K): Omit<T, K> => {
   const { [name]: _, ...rest } = of
@@ -187,6 +190,83 @@ export const mutants: readonly Mutant[] = [
         close: () => Promise.resolve(),
       },
     },
+  },
+  {
+    name: 'a reaper that charges nothing leaves no tombstone',
+    profile: 'replicas: pause',
+    hooks: withBooks((books) => ({
+      flush: async (records) => {
+        const kept = records.filter(({ kind, charge }) => kind !== 'reap' || charge > 0n)
+        const left = records.filter((record) => !kept.includes(record))
+        return [...(await books.flush(kept)), ...left.map(({ id }) => ({ id, total: 0n }))]
+      },
+    })),
+  },
+  {
+    name: 'a checkpoint of an ended hold is taken for good',
+    profile: 'replicas: pause',
+    hooks: withShared((shared) => ({
+      async run(command) {
+        const reply = await shared.run(command)
+        if (command.type !== 'checkpoint' || reply.code === 'epoch') return reply
+        return { code: 'ok' } as typeof reply
+      },
+    })),
+  },
+  {
+    name: 'a hold that was reaped is settled again',
+    profile: 'replicas: pause and outage',
+    hooks: {
+      engine: (original: Engine): Engine =>
+        ((records: Records, command: Command, nowMs: number) =>
+          original(
+            command.type === 'settle' && records.hold?.state === 'reaped'
+              ? { ...records, hold: { ...records.hold, state: 'held' } }
+              : records,
+            command,
+            nowMs,
+          )) as Engine,
+    },
+  },
+  {
+    name: 'finalise forgets what the books have charged beyond',
+    profile: 'replicas: Redis outage',
+    hooks: after('finalise', ({ account, keys }, _, decision) => ({
+      ...decision,
+      ...(account && { account }),
+      keys: [...keys.values()],
+    })),
+  },
+  {
+    name: 'frozen loans go back at once',
+    profile: 'replicas: Redis wiped',
+    hooks: withBooks((books) => ({
+      closeFrozen: async () => {
+        const { leases } = books as Books & { leases: readonly { spender: string; state: string }[] }
+        const frozen = new Set(leases.filter(({ state }) => state === 'frozen').map(({ spender }) => spender))
+        for (const spender of frozen) await books.closeLeases(spender)
+      },
+    })),
+  },
+  {
+    name: 'a heartbeat owns up to nothing',
+    profile: 'replicas: Redis wiped',
+    hooks: withBooks((books) => ({ beat: (beat) => books.beat({ ...beat, outstanding: new Map() }) })),
+  },
+  {
+    name: 'loans of a gateway of its own never go back',
+    profile: 'replicas: Redis outage',
+    hooks: { keepsOwnLoans: true },
+  },
+  {
+    name: 'a Redis that lost data goes on under its epoch',
+    profile: 'replicas: Redis rolled back',
+    hooks: { redis: { staysSame: true } },
+  },
+  {
+    name: 'a new epoch keeps what the old one had',
+    profile: 'replicas: Redis killed',
+    hooks: { redis: { keepsRecords: true } },
   },
   {
     name: 'the prompt is free',

@@ -1,4 +1,5 @@
 import { SharedUnavailable } from '../../src/core/shared-unavailable.ts'
+import { LedgerAssertion } from '../../src/ledger/engine/assert.ts'
 import type { Command, Decision, OtherEpoch, ReplyTo } from '../../src/ledger/engine/commands.ts'
 import type { decide } from '../../src/ledger/engine/decide.ts'
 import type { AccountRecord, HoldRecord, KeyRecord, Records } from '../../src/ledger/engine/records.ts'
@@ -49,7 +50,15 @@ export interface SimRedis {
   remember(): void
 }
 
-export function simRedis(world: World, engine: typeof decide): SimRedis {
+/** Bugs of the server's side of the protocol. */
+export interface RedisBugs {
+  /** A new start is not told from a going on. */
+  readonly staysSame?: true
+  /** A new epoch begins with the records of the old one. */
+  readonly keepsRecords?: true
+}
+
+export function simRedis(world: World, engine: typeof decide, bugs: RedisBugs = {}): SimRedis {
   let runId = 1
   let marks = new Map<string, Mark>()
   let accounts = new Map<number, AccountRecord>()
@@ -67,6 +76,9 @@ export function simRedis(world: World, engine: typeof decide): SimRedis {
     for (const [id, { facts }] of holds) if (redisSpender(facts.accountId) === spender) holds.delete(id)
     // Keys have the number of their account here.
     for (const id of keys.keys()) if (redisSpender(id) === spender) keys.delete(id)
+  }
+  const renew = (spender: string, epoch: number) => {
+    for (const [id, account] of accounts) if (redisSpender(id) === spender) accounts.set(id, { ...account, epoch })
   }
   const keep = (command: Command, { account, keys: changed, hold, dropHold }: Decision) => {
     if (account) accounts.set(account.id, account)
@@ -102,7 +114,7 @@ export function simRedis(world: World, engine: typeof decide): SimRedis {
     },
     standing,
     restart(what) {
-      runId++
+      if (!bugs.staysSame) runId++
       const back = what === 'rolled back' ? snapshots.find(({ atMs }) => atMs >= world.nowMs - rollbackMs) : undefined
       if (what === 'wiped' || back) {
         marks = new Map(back?.marks)
@@ -117,7 +129,8 @@ export function simRedis(world: World, engine: typeof decide): SimRedis {
       if (mark && epoch <= mark.epoch) return standing(spender)
       if (epoch === 0) return 0
       marks.set(spender, { runId, epoch })
-      drop(spender)
+      if (bugs.keepsRecords) renew(spender, epoch)
+      else drop(spender)
       return epoch
     },
     run(command, epoch) {
@@ -136,7 +149,7 @@ export function simRedis(world: World, engine: typeof decide): SimRedis {
       return taken
     },
     remember() {
-      snapshots = [...snapshots.filter(({ atMs }) => atMs >= world.nowMs - rollbackMs)]
+      snapshots = snapshots.filter(({ atMs }) => atMs >= world.nowMs - rollbackMs)
       snapshots.push({
         atMs: world.nowMs,
         marks: new Map(marks),
@@ -160,8 +173,14 @@ export interface Link {
   readonly slow: number
 }
 
+export interface SimSharedOptions {
+  readonly server: SimRedis
+  readonly link: Link
+  readonly onAssertion: (assertion: LedgerAssertion) => void
+}
+
 /** What a replica speaks to Redis with: it gives up, forgets nothing, and knows which epochs it was told. */
-export function simShared(world: World, owner: Owner, { server, link }: { server: SimRedis; link: Link }): Shared {
+export function simShared(world: World, owner: Owner, { server, link, onAssertion }: SimSharedOptions): Shared {
   const { random } = world
   const epochs = new Map<string, number>()
   let runId: number | undefined = server.runId
@@ -170,6 +189,16 @@ export function simShared(world: World, owner: Owner, { server, link }: { server
   const delay = () => (random.chance(link.slow) ? random.whole(20, 300) : random.whole(0, 2))
   const isCut = (way: Link['cuts']) => random.chance(link.lost) || (link.cutUntilMs > world.nowMs && link.cuts === way)
 
+  /** A rule that is broken changes nothing, and is told. */
+  function tried<T>(question: () => T): T | LedgerAssertion {
+    try {
+      return question()
+    } catch (error) {
+      if (!(error instanceof LedgerAssertion)) throw error
+      onAssertion(error)
+      return error
+    }
+  }
   function heard(): void {
     silentSinceMs = undefined
   }
@@ -208,7 +237,8 @@ export function simShared(world: World, owner: Owner, { server, link }: { server
         })
       const arrive = () => {
         if (server.isDown || server.runId !== sent) return world.after(delay(), broken, owner)
-        const answer = question()
+        const answer = tried(question)
+        if (answer instanceof LedgerAssertion) return give(() => reject(answer))
         if (isCut('answers')) return undefined
         return world.after(
           delay(),
@@ -223,7 +253,10 @@ export function simShared(world: World, owner: Owner, { server, link }: { server
       if (isCut('commands')) return undefined
       world.after(delay(), arrive)
       if (random.chance(link.twice))
-        world.after(delay() + random.whole(0, 1_000), () => void (server.isDown || server.runId !== sent || question()))
+        world.after(
+          delay() + random.whole(0, 1_000),
+          () => void (server.isDown || server.runId !== sent || tried(question)),
+        )
       return undefined
     })
   }

@@ -17,8 +17,9 @@ import { openSpare } from '../../src/ledger/spare.ts'
 import type { Journal } from '../../src/platform/journal.ts'
 import { type Memory, openMemory } from '../../src/platform/memory.ts'
 import { openTelemetry } from '../../src/record/telemetry.ts'
+import { openRouter } from '../../src/route/router.ts'
 import type { Books, Crypto, Platform, Send, Settings, Shared, Tokenizer } from '../../src/ports.ts'
-import { type Link, type SimRedis, simShared } from './redis.ts'
+import { type Link, type RedisBugs, type SimRedis, simShared } from './redis.ts'
 import { type Truth, tokenizer } from './traffic.ts'
 import type { Owner, World } from './world.ts'
 
@@ -50,6 +51,8 @@ export interface Hooks {
   readonly skipsRecovery?: true
   /** Of replicas that share a Redis. */
   readonly shared?: (shared: Shared) => Shared
+  readonly redis?: RedisBugs
+  readonly keepsOwnLoans?: true
 }
 
 export interface ReplicaParts {
@@ -95,11 +98,12 @@ export async function startReplica(parts: ReplicaParts): Promise<Replica> {
     drop: (id) => void disk.delete(id),
     close() {},
   }
+  const onAssertion = (assertion: Error) => onLog('assertion', { rule: assertion.message })
   const left = hooks.skipsRecovery ? [] : [...disk.values()]
   const shared = openMemory({
     clock,
     journal: hooks.journal?.(onDisk) ?? onDisk,
-    onAssertion: (assertion) => onLog('assertion', { rule: assertion.message }),
+    onAssertion,
     engine: hooks.engine?.(decide) ?? decide,
     ...(parts.redis && { spender: `replica:${settings.replica}` }),
   })
@@ -115,7 +119,7 @@ export async function startReplica(parts: ReplicaParts): Promise<Replica> {
     catalog: parts.catalog,
     later: () => {},
   }
-  const common = parts.redis && (hooks.shared ?? same)(simShared(world, owner, parts.redis))
+  const common = parts.redis && (hooks.shared ?? same)(simShared(world, owner, { ...parts.redis, onAssertion }))
   const live: Ledger['live'] = new Set()
   const homes = await openLedgerHomes({ books, clock, log: onLog, own: shared, live, ...(common && { common }) })
   const ledger: Ledger = {
@@ -129,13 +133,14 @@ export async function startReplica(parts: ReplicaParts): Promise<Replica> {
     ledger,
     auth: createAuthenticator({ books, crypto: platform.crypto, clock }),
     telemetry: openTelemetry(),
+    router: openRouter({ clock, random: () => 0.5, log: onLog }),
     running: new Set(),
     isStopping: false,
   }
   startJobs(clock, onLog, [
     { name: 'checkpoints', everyMs: tickMs, run: openCheckpoints(ledger) },
     { name: 'reaper', everyMs: 1_000, run: () => sweep(ledger) },
-    ...(common ? replicaJobs(ledger, shared) : []),
+    ...(common ? replicaJobs(ledger, shared, hooks) : []),
   ])
   return {
     owner,
@@ -160,12 +165,12 @@ export async function startReplica(parts: ReplicaParts): Promise<Replica> {
 const same = (shared: Shared): Shared => shared
 
 /** As the entry has them. */
-function replicaJobs(ledger: Ledger, own: Memory) {
+function replicaJobs(ledger: Ledger, own: Memory, { keepsOwnLoans }: Hooks) {
   const { books } = ledger.platform
   return [
     { name: 'heartbeat', everyMs: beatMs, isDueAtStart: true, run: openHeartbeat(ledger) },
     { name: 'frozen leases', everyMs: beatMs, run: () => books.closeFrozen() },
-    { name: 'own leases', everyMs: 1_000, run: openSpare(ledger, () => own.size().holds) },
+    ...(keepsOwnLoans ? [] : [{ name: 'own leases', everyMs: 1_000, run: openSpare(ledger, () => own.size().holds) }]),
   ]
 }
 
@@ -188,12 +193,14 @@ function distant({ world, books, weather }: ReplicaParts, owner: Owner): Books {
     findKey: (hash) => call(() => books.findKey(hash)),
     purses: (accountId) => call(() => books.purses(accountId)),
     spent: (keyId, window, sinceMs) => call(() => books.spent(keyId, window, sinceMs)),
-    openEpoch: (spender) => call(() => books.openEpoch(spender)),
+    openEpoch: (spender, after) => call(() => books.openEpoch(spender, after)),
+    epochOf: (spender) => call(() => books.epochOf(spender)),
     closeLeases: (spender) => call(() => books.closeLeases(spender)),
     closeFrozen: () => call(() => books.closeFrozen()),
     beat: (beat) => call(() => books.beat(beat)),
     lend: (request) => call(() => books.lend(request)),
     flush: (records) => call(() => books.flush(records)),
+    booked: (ids) => call(() => books.booked(ids)),
     balance: (accountId) => call(() => books.balance(accountId)),
     receipt: (of) => call(() => books.receipt(of)),
   }

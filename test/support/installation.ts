@@ -1,25 +1,27 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as wait } from 'node:timers/promises'
 import { parseMoney, printMoney } from '../../src/core/money.ts'
 import type { Database } from '../../src/db/database.ts'
 import { openPglite } from '../../src/platform/pglite.ts'
 import { openPostgres } from '../../src/platform/postgres.ts'
-import { freePort, postgresPrograms, type RealPostgres, startPostgres } from '../db/real-postgres.ts'
-import { type Program, startProgram, until } from './process.ts'
+import { postgresPrograms, type RealPostgres, startPostgres } from '../db/real-postgres.ts'
+import { hasRedis, type RealRedis, startRedis } from './real-redis.ts'
+import { type Supervised, superviseGateway } from './supervised.ts'
 
-export type Store = 'pglite' | 'postgres'
+/** What an installation is on: the embedded database, PostgreSQL, or PostgreSQL and a Redis that several gateways share. */
+export type Store = 'pglite' | 'postgres' | 'redis'
 
 const managementKey = 'management-key-of-an-installation'
-/** A process that does not come up is started again after this long. */
-const againMs = 250
-const pollMs = 50
+/** An answer is waited for no longer: a frozen process gives none. */
+const askMs = 20_000
 
 export interface InstallationOptions {
   readonly store: Store
   /** The whole configuration. */
   readonly yaml: string
+  /** Only on a Redis can there be more than one. */
+  readonly gateways?: number
 }
 
 /** A master key and its account. */
@@ -36,139 +38,133 @@ export interface Standing {
   readonly held: bigint
 }
 
-/** A gateway as an operator runs it: a process that is started again whenever it ends, on one port and one database. */
+/** Gateways as an operator runs them, on one database. */
 export interface Installation {
-  readonly url: string
-  /** The server below it; undefined with PGlite. */
+  readonly gateways: readonly [Supervised, ...Supervised[]]
+  /** The servers below them; undefined where there is none. */
   readonly postgres: RealPostgres | undefined
-  /** The process of this moment; it may be on its way up. */
-  readonly process: Program
-  /** How many processes there have been. */
-  readonly starts: number
-  /** Resolves when a process serves calls. */
+  readonly redis: RealRedis | undefined
+  /** Resolves when all of them serve calls. */
   up(): Promise<void>
+  /** Asks the first gateway. */
   admin(path: string, body: unknown): Promise<Readonly<Record<string, unknown>>>
   get(path: string, key: string): Promise<Readonly<Record<string, unknown>>>
   /** A new account with this much in nano-units. */
   payer(nanos: bigint): Promise<Payer>
+  /** What any of them says is held, and the balance when all have written what they had to. */
   standing(key: string): Promise<Standing>
-  /** Told to stop, and not started again; resolves to how it ended. */
-  stop(): Promise<number | string>
-  /** The database, once nobody else has it. */
+  /** What is not over yet: holds, and records on their way to the books. Empty when all is. */
+  unsettled(): Promise<readonly string[]>
+  /** Told to stop, and not started again; resolves to how each ended. */
+  stop(): Promise<readonly (number | string)[]>
+  /** The database; an embedded one only when nobody else has it. */
   open(): Promise<Database>
-  /** Where the journal of holds lies. */
-  readonly journal: string
   /** Ends whatever still runs and removes everything. */
   remove(): Promise<void>
 }
 
-/** Undefined where this kind of database can be used here, else why not. */
+/** Undefined where this kind of installation can be used here, else why not. */
 export function missing(store: Store): string | undefined {
-  return store === 'postgres' && !postgresPrograms ? 'there is no PostgreSQL of version 15 or newer here' : undefined
+  if (store === 'pglite') return undefined
+  if (!postgresPrograms) return 'there is no PostgreSQL of version 15 or newer here'
+  return store === 'redis' && !hasRedis ? 'there is no redis-server on the path' : undefined
 }
 
+/** What is written before a command is answered survives the process. */
+const kept = ['--appendonly', 'yes', '--appendfsync', 'everysec', '--maxmemory-policy', 'noeviction']
+
 /** Starts an installation and waits until it serves. Takes some seconds. */
-export async function install({ store, yaml }: InstallationOptions): Promise<Installation> {
+export async function install({ store, yaml, gateways: count = 1 }: InstallationOptions): Promise<Installation> {
   const home = mkdtempSync(join(tmpdir(), 'tollgate-installation-'))
   const config = join(home, 'tollgate.yaml')
-  const data = join(home, 'data')
+  const dataOf = (at: number) => join(home, `data-${at}`)
   writeFileSync(config, yaml)
-  const postgres = store === 'postgres' ? await startPostgres(postgresPrograms ?? '') : undefined
+  const postgres = store === 'pglite' ? undefined : await startPostgres(postgresPrograms ?? '')
+  const redis = store === 'redis' ? await startRedis(kept) : undefined
   const databaseUrl = await postgres?.create()
-  const port = await freePort()
-  const url = `http://127.0.0.1:${port}`
-  const supervised = supervise({
-    HOST: '127.0.0.1',
-    PORT: String(port),
+  const env = {
     TOLLGATE_CONFIG: config,
-    TOLLGATE_DATA_DIR: data,
     TOLLGATE_MANAGEMENT_KEY: managementKey,
+    TOLLGATE_SECRET: 'the secret of an installation',
     ...(databaseUrl !== undefined && { DATABASE_URL: databaseUrl }),
-  })
+    ...(redis && { REDIS_URL: redis.url }),
+  }
+  const gateways: [Supervised, ...Supervised[]] = [await superviseGateway(dataOf(0), env)]
+  const remove = async () => {
+    await Promise.all(gateways.map((gateway) => gateway.end()))
+    await Promise.all([postgres?.stop(), redis?.stop()])
+    rmSync(home, { recursive: true, force: true })
+  }
+  try {
+    // The first brings the database up to date.
+    await gateways[0].up()
+    for (let at = 1; at < count; at++) gateways.push(await superviseGateway(dataOf(at), env))
+    const open = () =>
+      databaseUrl === undefined ? openPglite(join(dataOf(0), 'pglite')) : Promise.resolve(openPostgres(databaseUrl))
+    const installation = installationOf({ gateways, postgres, redis, open, remove })
+    await installation.up()
+    return installation
+  } catch (error) {
+    await remove()
+    throw error
+  }
+}
+
+type Built = Pick<Installation, 'gateways' | 'postgres' | 'redis' | 'open' | 'remove'>
+
+function installationOf(built: Built): Installation {
+  const { gateways, redis } = built
+  const [{ url }] = gateways
   const installation: Installation = {
-    url,
-    postgres,
-    get process() {
-      return supervised.process()
-    },
-    get starts() {
-      return supervised.starts()
-    },
-    up: () => isUp(url, supervised.process),
+    ...built,
+    up: async () => void (await Promise.all(gateways.map((gateway) => gateway.up()))),
     admin: (path, body) => ask(url + path, managementKey, body),
     get: (path, key) => ask(url + path, key),
     payer: (nanos) => newPayer(installation, nanos),
     async standing(key) {
-      const { balance, held } = await installation.get('/v1/credits', key)
-      return { balance: nanosOf(balance), held: nanosOf(held) }
+      // Each brings to the books what it still has before it answers, but not what the others have.
+      const told = await Promise.all(gateways.map((gateway) => ask(`${gateway.url}/v1/credits`, key)))
+      const { balance } = await installation.get('/v1/credits', key)
+      const held = told.map((credits) => nanosOf(credits['held']))
+      return { balance: nanosOf(balance), held: held.reduce((most, one) => (one > most ? one : most), 0n) }
     },
-    stop: supervised.stop,
-    open: async () =>
-      databaseUrl === undefined ? openPglite(join(data, 'pglite')) : Promise.resolve(openPostgres(databaseUrl)),
-    journal: join(data, 'holds.journal'),
-    async remove() {
-      await supervised.end()
-      await postgres?.stop()
-      rmSync(home, { recursive: true, force: true })
-    },
+    unsettled: async () => [
+      ...(await Promise.all(gateways.map(({ url: of }, at) => busyAt(of, at)))).flat(),
+      ...(redis ? await heldIn(redis) : []),
+    ],
+    stop: () => Promise.all(gateways.map((gateway) => gateway.stop())),
   }
-  await installation.up()
   return installation
 }
 
-/** Keeps one gateway running, as a process manager does. */
-function supervise(env: Readonly<Record<string, string>>) {
-  let isOver = false
-  let starts = 0
-  let current = start()
-  const done = keep()
+/** Figures of a gateway that are 0 when nothing is under way. */
+const busyFigures = ['tollgate_holds_live', 'tollgate_batcher_waiting', 'tollgate_books_failing'] as const
 
-  function start(): Program {
-    starts++
-    return startProgram(['src/entry/node.ts'], env)
-  }
-  async function keep(): Promise<void> {
-    for (;;) {
-      await current.ended
-      if (isOver) return
-      await wait(againMs)
-      if (isOver) return
-      current = start()
-    }
-  }
-  async function finish(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string> {
-    isOver = true
-    const code = await current.kill(signal)
-    await done
-    return code
-  }
-  return {
-    process: () => current,
-    starts: () => starts,
-    stop: () => finish('SIGTERM'),
-    end: () => finish('SIGKILL'),
-  }
+async function busyAt(url: string, at: number): Promise<readonly string[]> {
+  const answer = await fetch(`${url}/metrics`, {
+    headers: { authorization: `Bearer ${managementKey}` },
+    signal: AbortSignal.timeout(askMs),
+  }).catch(() => undefined)
+  if (answer?.status !== 200) return [`gateway ${at} does not answer`]
+  const text = await answer.text()
+  return busyFigures.flatMap((name) => {
+    const value = new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]
+    return value === '0' ? [] : [`gateway ${at}: ${name} is ${value}`]
+  })
 }
 
-async function isUp(url: string, process: () => Program): Promise<void> {
-  const ready = async () => {
-    const answer = await fetch(`${url}/readyz`).catch(() => undefined)
-    await answer?.body?.cancel()
-    if (answer?.status === 200) return true
-    await wait(pollMs)
-    return undefined
-  }
-  await until('a gateway that is ready', ready).catch((error: unknown) => {
-    throw new Error(`the gateway did not come up: ${process().out().slice(-2_000)}${process().error()}`, {
-      cause: error,
-    })
-  })
+/** A hold leaves its cell's list of deadlines when its record is in the books. */
+async function heldIn(redis: RealRedis): Promise<readonly string[]> {
+  const cells = (await redis.send('KEYS', 'd:*')) as readonly string[]
+  const holds = await Promise.all(cells.map((cell) => redis.send('ZRANGE', cell, '0', '9') as Promise<string[]>))
+  return holds.flat().map((id) => `Redis still has hold ${id}`)
 }
 
 async function ask(url: string, key: string, body?: unknown): Promise<Readonly<Record<string, unknown>>> {
   const answer = await fetch(url, {
     ...(body !== undefined && { method: 'POST', body: JSON.stringify(body) }),
     headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    signal: AbortSignal.timeout(askMs),
   })
   const text = await answer.text()
   if (!answer.ok) throw new Error(`${url}: ${answer.status} ${text}`)

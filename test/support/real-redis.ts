@@ -1,5 +1,5 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,6 +16,10 @@ export interface RealRedis {
   send(...command: readonly string[]): Promise<unknown>
   /** Ends the process at once, as kill -9 does, and starts it again on the same port and files. */
   restart(): Promise<void>
+  /** Ends the process at once, as kill -9 does. */
+  crash(): Promise<void>
+  /** Starts it again after a crash, on the same port, and on its files or on none; resolves when it answers. */
+  revive(files: 'kept' | 'lost'): Promise<void>
   stop(): Promise<void>
 }
 
@@ -75,9 +79,15 @@ export async function startRedis(settings: readonly string[] = []): Promise<Real
   let client = await answers(port, server)
   const end = async () => {
     client.disconnect()
+    if (server.exitCode !== null || server.signalCode !== null) return
     const ended = new Promise((resolve) => server.once('exit', resolve))
     server.kill('SIGKILL')
     await ended
+  }
+  const revive = async (files: 'kept' | 'lost') => {
+    if (files === 'lost') for (const name of readdirSync(home)) rmSync(join(home, name), { recursive: true })
+    server = start()
+    client = await answers(port, server)
   }
   return {
     url: `redis://127.0.0.1:${port}`,
@@ -88,9 +98,10 @@ export async function startRedis(settings: readonly string[] = []): Promise<Real
     send: (name = '', ...args) => client.call(name, ...args),
     async restart() {
       await end()
-      server = start()
-      client = await answers(port, server)
+      await revive('kept')
     },
+    crash: end,
+    revive,
     async stop() {
       await end()
       rmSync(home, { recursive: true, force: true })

@@ -6,6 +6,8 @@ export interface VendorCall {
   readonly path: string
   readonly headers: IncomingMessage['headers']
   readonly text: string
+  readonly bytes: Uint8Array
+  /** Empty where the request is no JSON. */
   readonly body: Record<string, unknown>
   /** Resolves when the connection of this call closes; says whether the answer was whole. */
   readonly closed: Promise<'finished' | 'broken'>
@@ -34,12 +36,15 @@ export async function startVendor(first: Behaviour = answerText('Hello')): Promi
     request.on('error', () => {})
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
-      const text = Buffer.concat(chunks).toString()
+      const bytes = Buffer.concat(chunks)
+      const text = bytes.toString()
+      const isJson = request.headers['content-type']?.startsWith('application/json') === true
       const call = {
         path: request.url ?? '',
         headers: request.headers,
         text,
-        body: JSON.parse(text || '{}') as Record<string, unknown>,
+        bytes: new Uint8Array(bytes),
+        body: JSON.parse((isJson && text) || '{}') as Record<string, unknown>,
         closed,
       }
       calls.push(call)

@@ -160,6 +160,11 @@ describe('a stream', () => {
       { content: 'c<' },
       {},
     ])
+    const none = delta({ content: '<think>a', tool_calls: [] })
+    expect(told('vllm', none, delta({ content: '</think>b', tool_calls: [] }))).toEqual([
+      { reasoning_content: 'a', tool_calls: [] },
+      { content: 'b', tool_calls: [] },
+    ])
     expect(told('minimax', delta({ content: '<thi' }), end)).toEqual([{}, { content: '<thi' }])
     expect(told('openai', delta({ content: '<think>' }))).toEqual([{ content: '<think>' }])
   })

@@ -1,9 +1,11 @@
 import type { KeyFacts } from '../../core/call.ts'
 import { periodEnd } from '../../core/period.ts'
+import { counted } from '../../core/rate-limit.ts'
 import { assert } from './assert.ts'
-import type { Admit, AdmitReply, Decision, RequestsLeft } from './commands.ts'
+import type { Admit, AdmitReply, Decision } from './commands.ts'
 import { maxChain } from './invariants.ts'
 import { brokenBudget, occupy, requestsOf } from './keys.ts'
+import { amountOf, checkLimits, fullMeter, limitsTokens, metersOf, type Candidate, tightest } from './limits.ts'
 import { type Drawn, draw, setAside, sumMoney } from './purses.ts'
 import { type AccountRecord, type HoldRecord, type KeyBudgets, type KeyRecord, type Records } from './records.ts'
 
@@ -13,6 +15,7 @@ export const concurrencyRetryMs = 1_000
 /** A key's limits beside its counters. */
 interface Link {
   readonly facts: KeyFacts
+  /** Its meters are those of its limits, brought to now. */
   readonly key: KeyRecord
 }
 
@@ -20,7 +23,7 @@ interface Link {
 export function admit(records: Records, command: Admit, nowMs: number): Decision<Admit> {
   checkCommand(command)
   const { account } = records
-  const chain = links(records, command)
+  const chain = links(records, command, nowMs)
   if (!account || chain.length < command.keys.length) return { reply: load(records, command) }
   if (account.epoch !== command.epoch) return { reply: { code: 'epoch', epoch: account.epoch } }
   if (account.status !== 'open') return { reply: { code: 'denied', what: 'account' } }
@@ -42,12 +45,14 @@ export function checkCommand(command: Admit): void {
   // The end of the hold finds its keys through the facts: a difference would leak a slot.
   const named = command.facts.keyIds.join() === command.keys.map(({ id }) => id).join()
   assert(named, 'a hold names the keys that it is counted at')
+  checkLimits(command)
 }
 
-function links(records: Records, command: Admit): readonly Link[] {
+function links(records: Records, command: Admit, nowMs: number): readonly Link[] {
   return command.keys.flatMap((facts) => {
     const key = records.keys.get(facts.id)
-    return key ? [{ facts, key }] : []
+    if (!key) return []
+    return [{ facts, key: facts.limits?.length ? { ...key, meters: metersOf(facts.limits, key, nowMs) } : key }]
   })
 }
 
@@ -80,8 +85,11 @@ function reachedLimit(chain: readonly Link[], command: Admit, nowMs: number): Ad
     chain.every(({ key }) => key.status === 'active'),
     'limits are checked of active keys',
   )
+  const left = tightest(candidates(chain, nowMs), nowMs)
+  const full = fullMeter(chain, command, nowMs)
+  if (full) return { code: 'limit', ...left, ...full }
   for (const { facts, key } of chain) {
-    const refused = { code: 'limit', keyId: key.id, ...tightest(chain, nowMs) } as const
+    const refused = { code: 'limit', keyId: key.id, ...left } as const
     if (facts.concurrency !== undefined && key.inFlight >= facts.concurrency) {
       return { ...refused, what: 'concurrency', limit: facts.concurrency, retryMs: concurrencyRetryMs }
     }
@@ -98,15 +106,14 @@ function reachedLimit(chain: readonly Link[], command: Admit, nowMs: number): Ad
   return undefined
 }
 
-/** The request limit of the chain with the least left; the leaf's where two are even. */
-function tightest(chain: readonly Link[], nowMs: number): { requests?: RequestsLeft } {
-  let least: RequestsLeft | undefined
-  for (const { facts, key } of chain) {
-    if (facts.requestsPerMinute === undefined) continue
+/** Every limit of requests and tokens in the chain, leaf first. */
+function candidates(chain: readonly Link[], nowMs: number): readonly Candidate[] {
+  return chain.flatMap(({ facts, key }): Candidate[] => {
+    const meters = facts.limits?.length ? (key.meters ?? []) : []
+    if (facts.requestsPerMinute === undefined) return [...meters]
     const { limit, remaining, resetMs } = requestsOf(key, facts.requestsPerMinute, nowMs)
-    if (!least || remaining < least.remaining) least = { limit, remaining, resetMs }
-  }
-  return least ? { requests: least } : {}
+    return [{ of: 'requests', left: { limit, remaining, resetMs } }, ...meters]
+  })
 }
 
 function admitted(
@@ -115,19 +122,25 @@ function admitted(
   nowMs: number,
 ): Decision<Admit> {
   const { account, chain, drawn } = found
-  const counted = chain.map(({ facts, key }) => ({
+  const busy = chain.map(({ facts, key }) => ({
     facts,
-    key: occupy(key, command.estimate, { limit: facts.requestsPerMinute, nowMs }),
+    key: occupy(withCounted({ facts, key }, command), command.estimate, { limit: facts.requestsPerMinute, nowMs }),
   }))
-  assert(counted.length === command.keys.length, 'a hold is counted at every key of its chain')
+  assert(busy.length === command.keys.length, 'a hold is counted at every key of its chain')
   const available = drawn.available - sumMoney(drawn.parts)
   assert(available <= drawn.available, 'a hold makes nothing available')
   return {
-    reply: { code: 'ok', parts: drawn.parts, ...tightest(counted, nowMs), available },
+    reply: { code: 'ok', parts: drawn.parts, ...tightest(candidates(busy, nowMs), nowMs), available },
     account: setAside(account, drawn.parts),
-    keys: counted.map(({ key }) => key),
+    keys: busy.map(({ key }) => key),
     hold: newHold(command, drawn, nowMs),
   }
+}
+
+/** A call counts once against requests, and by its estimate against tokens. */
+function withCounted({ facts, key }: Link, command: Admit): KeyRecord {
+  if (!facts.limits?.length || !key.meters) return key
+  return { ...key, meters: key.meters.map((meter) => counted(meter, amountOf(meter, command))) }
 }
 
 function newHold(command: Admit, drawn: Drawn, nowMs: number): HoldRecord {
@@ -141,6 +154,7 @@ function newHold(command: Admit, drawn: Drawn, nowMs: number): HoldRecord {
     parts: drawn.parts,
     estimate: command.estimate,
     ...(budgets.length > 0 && { budgets }),
+    ...(limitsTokens(command.keys) && { reserved: { tokens: command.tokens ?? 0, atMs: nowMs } }),
     metered: command.metered,
     dueMs: nowMs + command.termMs,
   }

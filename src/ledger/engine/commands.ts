@@ -1,5 +1,6 @@
 import type { KeyFacts, Part, UsageRecord } from '../../core/call.ts'
 import type { Nanos } from '../../core/money.ts'
+import type { LimitWindow, TightestLimits } from '../../core/rate-limit.ts'
 import type { TokenAsset } from '../../core/tokens.ts'
 import type { AccountRecord, HoldFacts, HoldRecord, HoldState, KeyRecord, Metered } from './records.ts'
 
@@ -24,38 +25,32 @@ export interface Admit {
   readonly needs: readonly Need[]
   /** In money, against the budgets. */
   readonly estimate: Nanos
+  /** Counted against limits of tokens until the end of the hold says how many it were. Absent: none. */
+  readonly tokens?: number
   readonly metered: Metered
   readonly termMs: number
 }
 
-/** What is left of a request limit after this call; sent as `x-ratelimit-*`. */
-export interface RequestsLeft {
-  readonly limit: number
-  readonly remaining: number
-  /** Until the bucket is full again. */
-  readonly resetMs: number
-}
-
 export type AdmitReply =
-  | {
+  | ({
       readonly code: 'ok'
       readonly parts: readonly Part[]
-      readonly requests?: RequestsLeft
       readonly available: Nanos
-    }
+    } & TightestLimits)
   | { readonly code: 'duplicate'; readonly state: HoldState }
   | { readonly code: 'load'; readonly account: boolean; readonly keys: readonly number[] } // records are missing: load them and try again
   | { readonly code: 'epoch'; readonly epoch: number }
   | { readonly code: 'key_changed'; readonly keyId: number } // the cached key is stale: authenticate again
   | { readonly code: 'denied'; readonly what: 'account' | 'key' }
-  | {
+  | ({
       readonly code: 'limit'
-      readonly what: 'requests' | 'concurrency' | 'budget'
+      readonly what: 'requests' | 'tokens' | 'concurrency' | 'budget'
       readonly keyId: number
       readonly limit: number | Nanos
+      /** Of a limit by time. */
+      readonly window?: LimitWindow
       readonly retryMs: number
-      readonly requests?: RequestsLeft
-    }
+    } & TightestLimits)
   | { readonly code: 'funds'; readonly available: Nanos; readonly held: Nanos } // money, over all purses that may pay
 
 /**
@@ -134,6 +129,8 @@ export type FinaliseReply = { readonly code: 'ok' } | { readonly code: 'gone' }
 export interface ClaimReply {
   readonly code: 'ok'
   readonly holds: readonly HoldRecord[]
+  /** Spenders for whom something is due and no epoch stands: it can be taken when one does. */
+  readonly ownerless?: readonly string[]
 }
 
 /** Loans of Postgres arrive by total, so that a repeated one adds nothing. */
@@ -158,7 +155,7 @@ export interface CreditReply {
 export interface LoadKey {
   readonly type: 'load_key'
   readonly accountId: number
-  readonly key: Omit<KeyRecord, 'inFlight' | 'held'>
+  readonly key: Omit<KeyRecord, 'inFlight' | 'held' | 'meters'>
 }
 export interface LoadKeyReply {
   readonly code: 'ok'

@@ -1,8 +1,10 @@
 import type { Part, UsageRecord } from '../../core/call.ts'
 import type { Nanos } from '../../core/money.ts'
+import { tokensOf } from '../../core/rate-limit.ts'
 import { assert } from './assert.ts'
 import type { Decision, EndReply, Finalise, Reap, Settle, Void } from './commands.ts'
 import { release, spend } from './keys.ts'
+import { withTokens } from './limits.ts'
 import { ownParts } from './own.ts'
 import { merge, overflow, payOut, sumMoney } from './purses.ts'
 import type { AccountRecord, HoldRecord, HoldState, KeyRecord, Metered, Records } from './records.ts'
@@ -90,8 +92,9 @@ function end(records: Records, { hold, state, record, dueMs, nowMs }: Ended) {
   const paid = record?.parts ?? []
   const charge = record?.charge ?? 0n
   assert(state !== 'voided' || charge === 0n, 'a void charges nothing')
+  const tokens = tokensOf(record?.usage.counts ?? {})
   return {
-    ...changes(records, hold, { paid, charge, nowMs }),
+    ...changes(records, hold, { paid, charge, nowMs, tokens }),
     reply: { code: 'ok', overflow: overflow(hold.parts, paid) },
     hold: { ...hold, state, dueMs, ...(record && { record }) },
   } as const
@@ -101,6 +104,8 @@ interface Payment {
   readonly paid: readonly Part[]
   readonly charge: Nanos
   readonly nowMs: number
+  /** How many the call had; absent where the books told of its end: then what was reserved stays counted. */
+  readonly tokens?: number
 }
 
 /** The account and keys after a live hold has ended: what is set aside here is back, what is paid is gone. */
@@ -109,13 +114,15 @@ function changes(records: Records, hold: HoldRecord, payment: Payment): Touched 
   const aside = ownParts(hold)
   if (hold.recovered) return takeMore(records, { ...payment, aside, keyIds: hold.facts.keyIds })
   const { account, keys } = records
+  const { charge, nowMs, tokens } = payment
   assert(account !== undefined, 'the account of a live hold is loaded')
   return {
     account: payOut(account, aside, payment.paid),
     keys: hold.facts.keyIds.map((id) => {
       const key = keys.get(id)
       assert(key !== undefined, 'the keys of a live hold are loaded')
-      return spend(release(key, hold.estimate), payment.charge, payment.nowMs)
+      const released = spend(release(key, hold.estimate), charge, nowMs)
+      return tokens === undefined ? released : withTokens(released, hold, { tokens, nowMs })
     }),
   }
 }

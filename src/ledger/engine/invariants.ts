@@ -10,8 +10,10 @@ export const maxPurses = 256
 export const maxKept = 128
 /** Loans that one hold stands on: each extension may add one of each purse that was lent on anew since. */
 export const maxParts = 512
-/** Keys above a call, its own included. */
-export const maxChain = 8
+/** Keys above a call, its own included, and the counters of the account. */
+export const maxChain = 9
+/** Further limits of one key: requests and tokens in four windows each. */
+export const maxLimits = 8
 
 export function checkAccount(account: AccountRecord): void {
   assert(account.purses.length <= maxPurses, 'an account has a bounded number of purses')
@@ -28,6 +30,8 @@ export function checkKey(key: KeyRecord): void {
   assert(key.held >= 0n, 'a key cannot hold less than nothing')
   assert(key.inFlight > 0 || key.held === 0n, 'a key without calls in flight holds nothing')
   assert(key.requestsLeft === undefined || key.requestsLeft >= 0, 'a request bucket cannot go below empty')
+  assert((key.meters?.length ?? 0) <= maxLimits, 'the limits of a key are bounded')
+  for (const { used, rest } of key.meters ?? []) assert(used >= 0 && rest >= 0, 'a meter cannot count less than nothing')
 }
 
 export function checkHold(hold: HoldRecord): void {

@@ -1,7 +1,7 @@
 import type { Budget } from '../../core/call.ts'
 import type { Nanos } from '../../core/money.ts'
 import { assert } from './assert.ts'
-import type { RequestsLeft } from './commands.ts'
+import type { LimitLeft } from '../../core/rate-limit.ts'
 import { periodStart } from '../../core/period.ts'
 import type { KeyRecord, WindowRecord } from './records.ts'
 
@@ -38,7 +38,7 @@ function refilled(key: KeyRecord, limit: number, nowMs: number): number {
 }
 
 /** The state of a request limit; `retryMs` says when the next request fits, 0 for now. */
-export function requestsOf(key: KeyRecord, limit: number, nowMs: number): RequestsLeft & { readonly retryMs: number } {
+export function requestsOf(key: KeyRecord, limit: number, nowMs: number): LimitLeft & { readonly retryMs: number } {
   assert(Number.isSafeInteger(limit * minuteMs) && limit >= 0, 'a request limit is a whole number, zero or more')
   const left = refilled(key, limit, nowMs)
   assert(left >= 0 && left <= limit * minuteMs, 'a request bucket is between empty and full')

@@ -1,6 +1,7 @@
 import type { Budget, BudgetWindow, Part, UsageRecord } from '../../core/call.ts'
 import type { Nanos } from '../../core/money.ts'
 import type { PriceSet } from '../../core/price.ts'
+import type { Meter, Reserved } from '../../core/rate-limit.ts'
 import type { TokenWeights } from '../../core/tokens.ts'
 
 /** What the engine knows of a purse: its share of the lease that is free, and what holds have set aside. */
@@ -34,6 +35,7 @@ export interface WindowRecord {
 }
 
 export interface KeyRecord {
+  /** Below zero for the counters of an account itself: see `accountKeyId`. */
   readonly id: number
   readonly status: 'active' | 'revoked'
   readonly version: number
@@ -47,6 +49,8 @@ export interface KeyRecord {
    */
   readonly requestsLeft?: number
   readonly requestsAtMs?: number
+  /** Of the further limits by time, as of the last admission. Absent until the first one of a key that has any. */
+  readonly meters?: readonly Meter[]
 }
 
 /** What the reaper needs to charge a call whose gateway died, and what a receipt shows of it. */
@@ -97,6 +101,8 @@ export interface HoldRecord {
   readonly estimate: Nanos
   /** Absent where no key of the chain has a budget. */
   readonly budgets?: readonly KeyBudgets[]
+  /** The tokens that were counted at admission. Absent where no key of the chain limits tokens. */
+  readonly reserved?: Reserved
   readonly metered: Metered
   /** When the reaper may take it (held) or must send it to Postgres again (settled, voided, reaped). */
   readonly dueMs: number

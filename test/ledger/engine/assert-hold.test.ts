@@ -2,11 +2,14 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { LedgerAssertion } from '../../../src/ledger/engine/assert.ts'
 import type { Assert } from '../../../src/ledger/engine/commands.ts'
+import { maxParts } from '../../../src/ledger/engine/invariants.ts'
 import type { HoldRecord } from '../../../src/ledger/engine/records.ts'
 import {
   accountId,
   accountRecord,
   admitCommand,
+  elsewhere,
+  extendCommand,
   finaliseCommand,
   held,
   keyRecord,
@@ -14,6 +17,7 @@ import {
   type Machine,
   metered,
   noon,
+  purse,
   reapCommand,
   settleCommand,
   usageRecord,
@@ -57,6 +61,47 @@ describe('assert', () => {
     expect(self.holds.get('call')).toMatchObject({ metered: further, parts: [wallet(40n)] })
     expect(self.holds.get('call')?.recovered).toBeUndefined()
     expect(self.account).toEqual(before)
+  })
+
+  test('tells a hold that is there of parts that were drawn elsewhere', () => {
+    const self = held()
+    self.run(assertion(remembered({ parts: [wallet(40n), elsewhere(15n)] })))
+    expect(self.holds.get('call')).toMatchObject({ parts: [wallet(40n), elsewhere(15n)], own: [wallet(40n)] })
+    self.run(assertion(remembered({ parts: [elsewhere(20n), wallet(40n)] })))
+    expect(self.holds.get('call')).toMatchObject({ parts: [wallet(40n), elsewhere(20n)], own: [wallet(40n)] })
+  })
+
+  test('that comes late takes no part away', () => {
+    const self = held()
+    self.run(extendCommand(20n))
+    self.run(assertion())
+    expect(self.holds.get('call')?.parts).toEqual([wallet(60n)])
+    expect(self.holds.get('call')?.own).toBeUndefined()
+  })
+
+  test('of what another store has set aside sets nothing aside here', () => {
+    const self = renewed()
+    self.run(assertion(remembered({ own: [wallet(40n)], recovered: true })))
+    expect(self.holds.get('call')?.own).toBeUndefined()
+  })
+
+  test('of a hold that was final long ago gives back nothing at its end', () => {
+    const self = held()
+    self.run(settleCommand([wallet(30n)]))
+    self.run(finaliseCommand(30n))
+    self.run(admitCommand({ id: 'other' }))
+    self.run(assertion())
+    expect(self.run(voidCommand())).toEqual({ code: 'ok', overflow: 0n })
+    expect(purse(self)).toEqual({ available: 30n, held: 40n })
+  })
+
+  test('of parts beyond their bound is a broken rule', () => {
+    const parts = Array.from({ length: maxParts + 1 }, (_, lease) => ({ purse: 7, lease, amount: 1n }))
+    const bounded = assertion(remembered({ parts: parts.slice(1) }))
+    expect(renewed().run(bounded)).toEqual({ code: 'ok' })
+    expect(() => renewed().run(assertion(remembered({ parts })))).toThrow(
+      new LedgerAssertion('a hold stands on a bounded number of loans'),
+    )
   })
 
   test('of a live hold is fenced where the hold has ended', () => {

@@ -5,6 +5,9 @@ import {
   accountId,
   accountRecord,
   admitCommand,
+  assertCommand,
+  elsewhere,
+  extendCommand,
   finaliseCommand,
   held,
   keyRecord,
@@ -102,6 +105,21 @@ describe('settle', () => {
   test('with the record of another call is a broken rule', () => {
     const wrong = { ...settleCommand([]), record: usageRecord([], { id: 'other' }) }
     expect(() => held().run(wrong)).toThrow(LedgerAssertion)
+  })
+})
+
+describe('a part that was drawn in another store', () => {
+  test('touches no balance here when it is charged', () => {
+    const self = held()
+    expect(self.run(settleCommand([wallet(30n), elsewhere(20n)]))).toEqual({ code: 'ok', overflow: 20n })
+    expect([purse(self), self.keys.get(5)]).toEqual([{ available: 70n, held: 0n }, idle(53n)])
+  })
+
+  test('is not given back here', () => {
+    const self = held()
+    self.run(assertCommand({ parts: [wallet(40n), elsewhere(20n)] }))
+    self.run(voidCommand())
+    expect(purse(self)).toEqual({ available: 100n, held: 0n })
   })
 })
 
@@ -240,8 +258,39 @@ describe('a recovered hold', () => {
     expect(self.run(finaliseCommand(30n))).toEqual({ code: 'ok' })
   })
 
-  test('cannot grow', () => {
-    const extend = { type: 'extend', id: 'call', accountId, needs: [], estimate: 0n } as const
-    expect(recovered().run(extend)).toEqual({ code: 'gone' })
+  describe('that has grown here', () => {
+    /** 40 on a loan of elsewhere, 20 on the one that stands. */
+    const grown = () => {
+      const self = machine(accountRecord(100n), keyRecord(5, { windows: [{ window: 'total', period: 0, spent: 3n }] }))
+      self.run(assertCommand())
+      self.run(extendCommand(20n))
+      return self
+    }
+    const after = (available: bigint, spent: bigint) => [{ available, held: 0n }, idle(spent)]
+
+    test.each([
+      ['settle', settleCommand([elsewhere(40n), wallet(15n)]), after(85n, 58n)],
+      ['settle above all that is set aside', settleCommand([elsewhere(40n), wallet(25n)]), after(75n, 68n)],
+      ['reap', reapCommand([elsewhere(40n), wallet(15n)]), after(85n, 58n)],
+      ['void', voidCommand(), after(100n, 3n)],
+      ['finalise', finaliseCommand(55n), after(85n, 58n)],
+    ] as const)('ends by %s: what was set aside here is back, and its charge is counted', (_, command, expected) => {
+      const self = grown()
+      expect(self.run(command)).toMatchObject({ code: 'ok' })
+      expect([purse(self), self.keys.get(5)]).toEqual(expected)
+    })
+
+    test('gives back only what is on loans that stand', () => {
+      const self = grown()
+      self.run({ type: 'credit', accountId, epoch: 1, status: 'open', purses: [{ id: 7, lease: 71, lent: 50n }] })
+      self.run(settleCommand([elsewhere(40n), wallet(15n)]))
+      expect(purse(self)).toEqual({ available: 50n, held: 0n })
+    })
+
+    test('cannot end without the account that the money is back to', () => {
+      const self = grown()
+      self.account = undefined
+      expect(() => self.run(voidCommand())).toThrow(new LedgerAssertion('the account of what is set aside is loaded'))
+    })
   })
 })

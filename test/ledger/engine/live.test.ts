@@ -1,10 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import type { Credit, Extend, LoadKey } from '../../../src/ledger/engine/commands.ts'
+import type { Credit, LoadKey } from '../../../src/ledger/engine/commands.ts'
 import type { Metered } from '../../../src/ledger/engine/records.ts'
 import {
   accountId,
   accountRecord,
   admitCommand,
+  assertCommand,
+  elsewhere,
+  extendCommand as extension,
   held,
   keyFacts,
   keyRecord,
@@ -18,13 +21,6 @@ import {
   wallet,
 } from './sample.ts'
 
-const extension = (amount: bigint): Extend => ({
-  type: 'extend',
-  id: 'call',
-  accountId,
-  needs: [{ purse: 7, amount }],
-  estimate: amount,
-})
 const ends = [
   ['settled', settleCommand([wallet(1n)])],
   ['voided', voidCommand()],
@@ -87,6 +83,77 @@ describe('extend', () => {
 
   test.each(ends)('of a hold that is %s is fenced', (state, end) => {
     const self = held()
+    self.run(end)
+    expect(self.run(extension(1n))).toEqual({ code: 'fenced', state })
+  })
+})
+
+describe('extend of a recovered hold', () => {
+  const asserted = (changes: Parameters<typeof assertCommand>[0] = {}, spent = 0n) => {
+    const self = machine(accountRecord(100n), keyRecord(5, { windows: [{ window: 'total', period: 0, spent }] }))
+    self.run(assertCommand(changes))
+    return self
+  }
+  const budget = [{ keyId: 5, budgets: [{ window: 'total', limit: 70n }] }] as const
+
+  test('draws on the loans that stand, and keeps its older parts', () => {
+    const self = asserted()
+    expect(self.run(extension(25n))).toEqual({ code: 'ok', parts: [elsewhere(40n), wallet(25n)] })
+    expect(purse(self)).toEqual({ available: 75n, held: 25n })
+    const grown = { parts: [elsewhere(40n), wallet(25n)], own: [wallet(25n)], estimate: 65n }
+    expect(self.holds.get('call')).toMatchObject(grown)
+  })
+
+  test('adds to what it has drawn here before', () => {
+    const self = asserted()
+    self.run(extension(25n))
+    expect(self.run(extension(5n))).toEqual({ code: 'ok', parts: [elsewhere(40n), wallet(30n)] })
+    expect(self.holds.get('call')?.own).toEqual([wallet(30n)])
+  })
+
+  test('sets the whole of a part aside where an assertion named the loan that stands', () => {
+    const self = asserted({ parts: [wallet(40n)] })
+    expect(self.run(extension(25n))).toEqual({ code: 'ok', parts: [wallet(65n)] })
+    expect([purse(self), self.holds.get('call')?.own]).toEqual([{ available: 75n, held: 25n }, [wallet(25n)]])
+  })
+
+  test('counts nothing at its keys', () => {
+    const self = asserted()
+    const before = self.keys.get(5)
+    self.run(extension(25n))
+    expect(self.keys.get(5)).toEqual(before)
+  })
+
+  test('may take the last nano-unit, and not one more', () => {
+    expect(asserted().run(extension(101n))).toEqual({ code: 'funds', available: 100n })
+    expect(asserted().run(extension(100n))).toMatchObject({ code: 'ok' })
+  })
+
+  test('hears that there is nothing while its account is not loaded', () => {
+    const self = asserted()
+    self.account = undefined
+    expect(self.run(extension(1n))).toEqual({ code: 'funds', available: 0n })
+  })
+
+  test('may reach a budget together with what it is estimated at', () => {
+    expect(asserted({ budgets: budget }, 10n).run(extension(20n))).toMatchObject({ code: 'ok' })
+  })
+
+  test('may not pass it', () => {
+    const refused = { code: 'limit', what: 'budget', keyId: 5 }
+    expect(asserted({ budgets: budget }, 10n).run(extension(21n))).toEqual(refused)
+  })
+
+  test('is not held to a budget whose key or counter is not loaded', () => {
+    const self = asserted({ budgets: budget }, 70n)
+    self.keys.set(5, keyRecord(5))
+    expect(self.run(extension(1n))).toMatchObject({ code: 'ok' })
+    self.keys.delete(5)
+    expect(self.run(extension(1n))).toMatchObject({ code: 'ok' })
+  })
+
+  test.each(ends)('that is %s is fenced', (state, end) => {
+    const self = asserted()
     self.run(end)
     expect(self.run(extension(1n))).toEqual({ code: 'fenced', state })
   })

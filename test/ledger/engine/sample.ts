@@ -1,6 +1,16 @@
 import type { KeyFacts, Part, UsageRecord } from '../../../src/core/call.ts'
 import type { Nanos } from '../../../src/core/money.ts'
-import type { Admit, Command, Finalise, ReplyTo, Reap, Settle, Void } from '../../../src/ledger/engine/commands.ts'
+import type {
+  Admit,
+  Assert,
+  Command,
+  Extend,
+  Finalise,
+  ReplyTo,
+  Reap,
+  Settle,
+  Void,
+} from '../../../src/ledger/engine/commands.ts'
 import { decide } from '../../../src/ledger/engine/decide.ts'
 import type { AccountRecord, HoldRecord, KeyRecord, Metered } from '../../../src/ledger/engine/records.ts'
 import { sum } from '../../../src/ledger/engine/purses.ts'
@@ -108,6 +118,26 @@ export const reapCommand = (parts: readonly Part[], seen: Metered = metered, id 
   claimMs: 10_000,
 })
 export const finaliseCommand = (total: Nanos, id = 'call'): Finalise => ({ type: 'finalise', id, accountId, total })
+
+/** A part of the wallet on a loan of another store, or of an earlier epoch. */
+export const elsewhere = (amount: Nanos): Part => ({ purse: 7, lease: 60, amount })
+
+/** Sets `amount` more of the wallet aside. */
+export const extendCommand = (amount: Nanos, id = 'call'): Extend => ({
+  type: 'extend',
+  id,
+  accountId,
+  needs: [{ purse: 7, amount }],
+  estimate: amount,
+})
+
+/** Brings a hold as its replica has it, 40 on a loan of elsewhere. */
+export function assertCommand(changes: Partial<HoldRecord> = {}): Assert {
+  const { id, facts, estimate } = admitCommand()
+  const made: HoldRecord = { id, state: 'held', facts, estimate, metered, parts: [elsewhere(40n)], dueMs: noon - 1 }
+  const hold = { ...made, ...changes }
+  return { type: 'assert', id: hold.id, accountId, hold, termMs: 30_000 }
+}
 
 /** The engine over a few records, as a store would run it. */
 export interface Machine {

@@ -1,0 +1,73 @@
+import { asc, eq } from 'drizzle-orm'
+import type { VendorEntry } from '../core/catalog.ts'
+import { keysOf, type VendorKey } from '../core/routing.ts'
+import type { Session } from '../db/database.ts'
+import { vendorKey } from '../db/schema.ts'
+import type { Log, Seal } from '../ports.ts'
+
+/** Keys of the database that are read, over all vendors. */
+const maxRows = 100_000
+
+/** Opens a key of the database; undefined for one that cannot be opened. */
+export type OpenKey = (row: {
+  readonly vendor: string
+  readonly name: string
+  readonly sealed: string
+}) => string | undefined
+
+/** Tells once of each key that cannot be opened: the catalog is read every few seconds. */
+export function keyOpener(seal: Pick<Seal, 'open'>, log: Log): OpenKey {
+  const told = new Set<string>()
+  return ({ vendor, name, sealed }) => {
+    const secret = seal.open(sealed, sealedFor(vendor, name))
+    if (secret === undefined && !told.has(sealed) && told.size < maxRows) {
+      told.add(sealed)
+      log('vendor_key_unreadable', { vendor, key: name })
+    }
+    return secret
+  }
+}
+
+/** What a key is sealed for: the same text under another vendor or name does not open. */
+export function sealedFor(vendor: string, name: string): string {
+  return `vendor_key ${vendor} ${name}`
+}
+
+/** The vendors with the keys of the database behind those of the file. One that cannot be opened is left out. */
+export async function withStoredKeys(
+  { drizzle }: Session,
+  vendors: ReadonlyMap<string, VendorEntry>,
+  openKey: OpenKey,
+): Promise<ReadonlyMap<string, VendorEntry>> {
+  const rows = await drizzle
+    .select()
+    .from(vendorKey)
+    .where(eq(vendorKey.disabled, false))
+    .orderBy(asc(vendorKey.id))
+    .limit(maxRows)
+  if (rows.length === 0) return vendors
+  const opened = rows.flatMap((row) => {
+    const { vendor, name, models, scenarios, priority, region } = row
+    const secret = openKey(row)
+    const key = { id: name, models, scenarios, priority, ...(region !== null && { region }) }
+    return secret === undefined ? [] : [{ vendor, key: { ...key, secret } satisfies VendorKey }]
+  })
+  const byVendor = Map.groupBy(opened, ({ vendor }) => vendor)
+  return new Map(
+    [...vendors].map(([id, entry]) => [
+      id,
+      extended(
+        entry,
+        byVendor.get(id)?.map(({ key }) => key),
+      ),
+    ]),
+  )
+}
+
+function extended(entry: VendorEntry, stored: readonly VendorKey[] = []): VendorEntry {
+  if (stored.length === 0) return entry
+  // A name of the file comes first: what is written there is what its operator sees.
+  const own = keysOf(entry)
+  const keys = [...own, ...stored.filter(({ id }) => own.every((key) => key.id !== id))]
+  return Object.freeze({ ...entry, keys, apiKeys: keys.map(({ secret }) => secret) })
+}
