@@ -191,8 +191,14 @@ function requestOf({ port, headers, body }: Order): Buffer {
 
 async function run(order: Order): Promise<Figures> {
   const counted: Counted = {
-    ...{ calls: 0, inputTokens: 0, outputTokens: 0, failed: 0 },
-    ...{ faults: [], latencyUs: [], firstUs: [], delayUs: [] },
+    calls: 0,
+    inputTokens: 0,
+    outputTokens: 0,
+    failed: 0,
+    faults: [],
+    latencyUs: [],
+    firstUs: [],
+    delayUs: [],
   }
   const request = requestOf(order)
   const callers = Array.from({ length: order.connections }, () => new Caller(order, request, counted))

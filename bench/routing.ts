@@ -14,7 +14,8 @@ const options = readArgs(
 
 const figures: Figure[] = []
 figures.push(...(await costFigures(10_000, 1)))
-for (const how of ['refuses', 'fails', 'is silent', 'is slow'] as const) figures.push(...(await deathFigures(how, 2)))
+for (const how of ['refuses', 'fails', 'is silent', 'is slow'] as const)
+  figures.push(...(await deathFigures(how, { seed: 2, perSecond: 50 })))
 figures.push(...(await affinityFigures(2_000, 3)), ...(await stormFigures(4)))
 printRows(
   figures.map(({ what, value, bound, isKept }) => ({ figure: what, value, bound, '': isKept ? 'kept' : 'MISSED' })),

@@ -138,7 +138,7 @@ function answer(socket: Socket, body: Buffer): void {
 
 /** Takes one request after another from what came; gives what is left. */
 function take(socket: Socket, got: Buffer): Buffer {
-  for (let rest = got; ; ) {
+  for (let rest = got; ;) {
     const end = rest.indexOf('\r\n\r\n')
     if (end < 0) {
       if (rest.length > mostHeadBytes) refuse(socket, '431 Request Header Fields Too Large')

@@ -337,7 +337,8 @@ function buildModel(name: string, model: File['models'][string], defaults: Model
   return {
     name,
     targets: model.targets.map(({ vendor, model: vendorModel, region, ...more }) => ({
-      ...{ vendor, model: vendorModel },
+      vendor,
+      model: vendorModel,
       ...(region === undefined ? {} : { region }),
       ...buildTarget(more),
     })),

@@ -3,7 +3,7 @@ import type { Catalog } from './core/catalog.ts'
 import type { Nanos } from './core/money.ts'
 import type { Counts } from './core/price.ts'
 import type { RateLimit } from './core/rate-limit.ts'
-import type { SharedLimit, TierLimits } from './core/shared-limit.ts'
+import type { Share, ShareAsk, SharedLimit, TierLimits } from './core/shared-limit.ts'
 import type { TokenAsset } from './core/tokens.ts'
 import type { ClaimReply, Command, OtherEpoch, ReplyTo } from './ledger/engine/commands.ts'
 import type { AccountRecord, KeyRecord } from './ledger/engine/records.ts'
@@ -38,6 +38,8 @@ export interface Shared {
    * changes where a later one stands, or where this one stood before the store lost what it knew. With 0 it only asks.
    */
   begin(spender: string, epoch: number): Promise<number>
+  /** Lends this replica its shares of limits over accounts, one answer for each; see core/shared-limit.ts. */
+  shares(asks: readonly ShareAsk[]): Promise<readonly Share[]>
   /** False while the store is known not to answer for an account. */
   reaches(accountId: number): boolean
 }

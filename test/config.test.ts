@@ -37,6 +37,8 @@ describe('an empty file', () => {
       accounts: new Map(),
       exchange: [],
       policies: { unstreamed: 'auto', clientAbort: 'cancel', abortBeforeContent: 'free' },
+      cache: { memoryBytes: 67_108_864, memoryEntries: 10_000, redisBytes: 67_108_864, isInDatabase: false },
+      idempotency: { whileRunning: 'wait', waitMs: 60_000, keepHours: 24 },
       holds: { firstOutputTokens: 1024, cap: undefined, termMs: 30_000, checkpointMs: 2_000 },
       dataDir: './data',
       masterKey: undefined,
@@ -363,6 +365,11 @@ describe('a fault', () => {
       'no output price',
       modelOf('prices: { input: 1 }'),
       [`x.yaml:7:5 models.m.prices.output: is missing; it ${price}`],
+    ],
+    [
+      'an operation without its price',
+      `${modelOf('operation: speech')}\n    prices: { input: 1 }`,
+      ['x.yaml:8:5 models.m.prices: need one for character; speech cannot be charged without'],
     ],
     [
       'an unknown unit',

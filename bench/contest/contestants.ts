@@ -9,7 +9,10 @@ import { type Books, startTollgate } from './tollgate.ts'
 /** Where a contestant runs and what it stands before. */
 export interface Setting {
   readonly vendorUrl: string
-  readonly core: number | undefined
+  /** Where it may start, as a list for taskset: on all cores, because that takes long. */
+  readonly cores: string
+  /** What Node is told beside, where the contestant is one of ours. */
+  readonly nodeArgs?: readonly string[]
   /** How long a package may take to come from its registry. */
   readonly fetchMs: number
 }
@@ -23,13 +26,15 @@ export interface Contestant {
   readonly headers: readonly string[]
   /** Of those that bill. */
   readonly books?: Books
+  /** What it printed. */
+  said?(): string
   stop(): Promise<void>
 }
 
 interface Entry {
   readonly about: string
-  /** Whether its calls must all succeed, or the contest is no good. */
-  readonly isOurs?: true
+  /** Whether there is no contest without it. */
+  readonly isNeeded?: true
   /** Left out of a quick run unless it is asked for. */
   readonly isExtra?: true
   readonly start: (setting: Setting) => Promise<Contestant>
@@ -37,9 +42,9 @@ interface Entry {
 
 const startMs = 20_000
 
-async function startBare({ vendorUrl, core }: Setting): Promise<Contestant> {
+async function startBare({ vendorUrl, cores }: Setting): Promise<Contestant> {
   const args = [join(root, 'bench/bare-proxy.ts'), vendorUrl]
-  const program = startProgram({ command: nodeProgram, args, core })
+  const program = startProgram({ command: nodeProgram, args, cores })
   const [, port] = await program.says(/listening (\d+)/, startMs)
   return { port: Number(port), pid: program.pid, headers: [], stop: program.stop }
 }
@@ -49,21 +54,21 @@ export const contestants = {
     about: 'the vendor, asked directly',
     start: ({ vendorUrl }) =>
       Promise.resolve({
-        ...{ port: Number(new URL(vendorUrl).port), pid: undefined, headers: [] },
+        port: Number(new URL(vendorUrl).port),
+        pid: undefined,
+        headers: [],
         stop: () => Promise.resolve(),
       }),
   },
   nginx: { about: 'nginx, one worker, no buffers', start: startNginx },
-  bare: { about: 'node:http and undici, nothing else', isOurs: true, start: startBare },
-  embedded: { about: 'Tollgate on PGlite', isOurs: true, start: (setting) => startTollgate('pglite', setting) },
+  bare: { about: 'node:http and undici, nothing else', isNeeded: true, start: startBare },
+  embedded: { about: 'Tollgate on PGlite', isNeeded: true, start: (setting) => startTollgate('pglite', setting) },
   postgres: {
-    ...{ about: 'Tollgate on PostgreSQL, holds in the process', isOurs: true, isExtra: true },
+    about: 'Tollgate on PostgreSQL, holds in the process',
+    isExtra: true,
     start: (setting) => startTollgate('postgres', setting),
   },
-  scaled: {
-    ...{ about: 'Tollgate on Redis and PostgreSQL', isOurs: true },
-    start: (setting) => startTollgate('redis', setting),
-  },
+  scaled: { about: 'Tollgate on Redis and PostgreSQL', start: (setting) => startTollgate('redis', setting) },
   portkey: { about: 'the Portkey gateway, which bills nothing', start: startPortkey },
 } as const satisfies Record<string, Entry>
 

@@ -61,7 +61,7 @@ ${temporary.map((name) => `  ${name}_temp_path ${home}/${name};`).join('\n')}
 }
 
 /** nginx with one worker, which passes everything on without buffers. Throws where it cannot be had. */
-export async function startNginx({ vendorUrl, core }: Setting): Promise<Contestant> {
+export async function startNginx({ vendorUrl, cores }: Setting): Promise<Contestant> {
   const home = mkdtempSync(join(tmpdir(), 'tollgate-nginx-'))
   const remove = () => rmSync(home, { recursive: true, force: true })
   try {
@@ -69,7 +69,7 @@ export async function startNginx({ vendorUrl, core }: Setting): Promise<Contesta
     const port = await freePort()
     const config = join(home, 'nginx.conf')
     writeFileSync(config, configOf({ home, port, vendorUrl }))
-    const program = startProgram({ command, args: ['-p', home, '-e', join(home, 'error.log'), '-c', config], core })
+    const program = startProgram({ command, args: ['-p', home, '-e', join(home, 'error.log'), '-c', config], cores })
     const stop = async () => {
       await program.stop()
       remove()
@@ -88,7 +88,9 @@ export async function startNginx({ vendorUrl, core }: Setting): Promise<Contesta
 /** Resolves when something at the port answers, whatever it says. */
 export async function answers(port: number, withinMs = startMs): Promise<void> {
   for (const until = Date.now() + withinMs; ; await wait(50)) {
-    const found = await fetch(`http://127.0.0.1:${port}/`, { signal: AbortSignal.timeout(1_000) }).catch(() => undefined)
+    const found = await fetch(`http://127.0.0.1:${port}/`, { signal: AbortSignal.timeout(1_000) }).catch(
+      () => undefined,
+    )
     await found?.body?.cancel()
     if (found) return
     if (Date.now() > until) throw new Error(`nothing answers after ${withinMs} ms`)

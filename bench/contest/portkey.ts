@@ -16,7 +16,7 @@ const startMs = 15_000
 const overrides = { '@hono/node-server': '1.14.1' }
 
 /** The gateway that npm has, installed into a folder of its own. Throws where there is no way to the registry. */
-export async function startPortkey({ vendorUrl, core, fetchMs }: Setting): Promise<Contestant> {
+export async function startPortkey({ vendorUrl, cores, fetchMs }: Setting): Promise<Contestant> {
   const home = mkdtempSync(join(tmpdir(), 'tollgate-portkey-'))
   const remove = () => rmSync(home, { recursive: true, force: true })
   try {
@@ -27,7 +27,7 @@ export async function startPortkey({ vendorUrl, core, fetchMs }: Setting): Promi
       command: nodeProgram,
       args: [join(home, 'node_modules/@portkey-ai/gateway/build/start-server.js'), `--port=${port}`, '--headless'],
       cwd: home,
-      core,
+      cores,
       env: { TRUSTED_CUSTOM_HOSTS: '127.0.0.1' },
     })
     await answers(port, startMs).catch(async (error: unknown) => {

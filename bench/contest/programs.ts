@@ -6,6 +6,8 @@ import { setTimeout as wait } from 'node:timers/promises'
 export interface Cores {
   /** The core of the contestants. */
   readonly alone: number | undefined
+  /** All of them, as a list for taskset; empty where nothing is pinned. */
+  readonly all: string
   readonly why: string
 }
 
@@ -33,13 +35,19 @@ export function partCores(): Cores {
     const status = readFileSync('/proc/self/status', 'utf8')
     const cores = coresOf(/^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? '')
     const alone = cores.at(-1)
-    if (alone === undefined || cores.length < 2) return { alone: undefined, why: 'there is one core only' }
+    if (alone === undefined || cores.length < 2)
+      return { alone: undefined, all: '', why: 'nothing is pinned, because there is one core only' }
     const others = cores.slice(0, -1).join(',')
     execFileSync('taskset', ['-a', '-p', '-c', others, String(process.pid)], { stdio: 'ignore' })
-    return { alone, why: `contestants on core ${alone}, everything else on ${others}` }
+    return { alone, all: cores.join(','), why: `contestants on core ${alone}, everything else on ${others}` }
   } catch {
-    return { alone: undefined, why: 'there is no taskset here' }
+    return { alone: undefined, all: '', why: 'nothing is pinned, because there is no taskset here' }
   }
+}
+
+/** Moves running processes, with all their threads, to one core. */
+export function pin(pids: readonly number[], core: number): void {
+  for (const pid of pids) execFileSync('taskset', ['-a', '-p', '-c', String(core), String(pid)], { stdio: 'ignore' })
 }
 
 export interface Program {
@@ -56,8 +64,8 @@ export interface Program {
 export interface Started {
   readonly command: string
   readonly args: readonly string[]
-  /** The core that it has to itself. */
-  readonly core?: number | undefined
+  /** The cores that it may use, as a list for taskset; ours without it. */
+  readonly cores?: string
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
   /** Whether we speak to it by messages. */
@@ -69,8 +77,8 @@ const running = new Set<ChildProcess>()
 process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')))
 
 /** Starts a program with this environment and nothing else of ours. */
-export function startProgram({ command, args, core, env = {}, cwd, isTold = false }: Started): Program {
-  const [name, ...rest] = core === undefined ? [command, ...args] : ['taskset', '-c', String(core), command, ...args]
+export function startProgram({ command, args, cores = '', env = {}, cwd, isTold = false }: Started): Program {
+  const [name, ...rest] = cores === '' ? [command, ...args] : ['taskset', '-c', cores, command, ...args]
   const child = spawn(name ?? command, rest, {
     ...(cwd !== undefined && { cwd }),
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], NO_COLOR: '1', NODE_ENV: 'production', ...env },

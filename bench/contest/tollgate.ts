@@ -50,7 +50,7 @@ export interface Books {
   /** What was charged so far, in nano-units, when nothing is under way any more. */
   charged(): Promise<bigint>
   /** Read when the gateway has stopped: calls in the books, what they were charged, and rules that the books break. */
-  read(): Promise<{ readonly calls: number; readonly charged: bigint; readonly violations: number }>
+  read(): Promise<{ readonly calls: bigint; readonly charged: bigint; readonly violations: number }>
 }
 
 /** Why this machine cannot have such a gateway; undefined where it can. */
@@ -83,7 +83,7 @@ async function startServers(store: Store): Promise<Servers> {
 }
 
 /** Starts a gateway as an operator would, with one account and its key. Throws where this machine cannot. */
-export async function startTollgate(store: Store, { vendorUrl, core }: Setting): Promise<Contestant> {
+export async function startTollgate(store: Store, { vendorUrl, cores, nodeArgs = [] }: Setting): Promise<Contestant> {
   const reason = missing(store)
   if (reason !== undefined) throw new Error(reason)
   const servers = await startServers(store)
@@ -92,12 +92,16 @@ export async function startTollgate(store: Store, { vendorUrl, core }: Setting):
   writeFileSync(config, yamlOf(vendorUrl))
   const program = startProgram({
     command: nodeProgram,
-    args: ['src/entry/node.ts'],
+    args: [...nodeArgs, 'src/entry/node.ts'],
     cwd: root,
-    core,
+    cores,
     env: {
-      ...{ HOST: '127.0.0.1', PORT: '0', TOLLGATE_CONFIG: config, TOLLGATE_DATA_DIR: join(home, 'data') },
-      ...{ TOLLGATE_MANAGEMENT_KEY: managementKey, TOLLGATE_SECRET: 'the secret of the contest' },
+      HOST: '127.0.0.1',
+      PORT: '0',
+      TOLLGATE_CONFIG: config,
+      TOLLGATE_DATA_DIR: join(home, 'data'),
+      TOLLGATE_MANAGEMENT_KEY: managementKey,
+      TOLLGATE_SECRET: 'the secret of the contest',
       ...(databaseUrl !== undefined && { DATABASE_URL: databaseUrl }),
       ...(redis && { REDIS_URL: redis.url }),
     },
@@ -124,6 +128,7 @@ async function contestantOf(program: Program, servers: Servers, stop: () => Prom
     pid: program.pid,
     headers: [`authorization: Bearer ${key}`],
     stop,
+    said: program.text,
     books: {
       charged: () => chargedBy(url, key),
       async read() {
@@ -140,11 +145,10 @@ async function readBooks(database: Database): Promise<Awaited<ReturnType<Books['
     const books = openBooks(database)
     while ((await books.rollup()) > 0);
     const violations = await books.check({ all: true })
-    const [row] = await database.query<{ calls: string; charged: string }>(
-      `SELECT count(*)::text AS calls, coalesce(sum(charge), 0)::text AS charged FROM usage_record`,
-      [],
+    const [row] = await database.query<{ calls: bigint; charged: bigint }>(
+      'SELECT count(*) AS calls, coalesce(sum(charge), 0) AS charged FROM usage_record',
     )
-    return { calls: Number(row?.calls), charged: BigInt(row?.charged ?? 0), violations: violations.length }
+    return { calls: row?.calls ?? 0n, charged: row?.charged ?? 0n, violations: violations.length }
   } finally {
     await database.close()
   }

@@ -3,12 +3,15 @@ import type { Model } from '../core/catalog.ts'
 import type { Nanos } from '../core/money.ts'
 import type { PriceSet } from '../core/price.ts'
 import { promptOf, type PromptText } from '../core/prompt.ts'
+import { mostLimit } from '../core/rate-limit.ts'
 import { hasAudio, serviceTierOf } from '../core/wire.ts'
 import { tokenAsset } from '../core/tokens.ts'
-import { admitHold, type Hold, type Ledger, NotFunded } from '../ledger/hold.ts'
+import { admitHold, type Hold, type HoldRequest, type Ledger, NotFunded } from '../ledger/hold.ts'
 import { pinPrices } from '../ledger/prices.ts'
 import { coveredOutput, quote, type Reach } from '../ledger/size.ts'
-import type { Settings } from '../ports.ts'
+import type { LimitSettings, Settings } from '../ports.ts'
+import { boundsOf, countsTokens, withAccount } from './limits.ts'
+import type { Bound, Shares } from './shares.ts'
 
 /** An account can well afford what is at most this share of its available money. */
 const affordableShare = 10n
@@ -22,6 +25,14 @@ export interface Admission {
   promptTokens(): Promise<number>
 }
 
+/** The ledger, and this replica's shares of limits over accounts where there are any. */
+export interface AdmitParts {
+  readonly ledger: Ledger
+  readonly shares?: Shares
+}
+
+const noLimits: LimitSettings = { tiers: new Map(), shared: [] }
+
 export interface AdmitRequest {
   readonly caller: Caller
   readonly call: Call
@@ -34,11 +45,15 @@ export interface AdmitRequest {
  * Pins the prices and sets the money aside: a small hold that grows with the stream, or the worst case where one body
  * is asked for. Throws GatewayError for every limit that is reached.
  */
-export async function admit(ledger: Ledger, request: AdmitRequest): Promise<Admission> {
-  const { caller, call, model, free } = request
+export async function admit({ ledger, shares }: AdmitParts, asked: AdmitRequest): Promise<Admission> {
+  const { call, model, free } = asked
+  const { tiers, shared } = ledger.platform.settings.limits ?? noLimits
+  const caller = withAccount(asked.caller, tiers)
+  const bounds = shares ? boundsOf(shared, { model: model.name, endpoint: call.operation }) : []
+  const request = { ...asked, caller, bounds, shares }
   const prices = pinPrices(model, caller, ledger.platform.catalog().exchange)
   const { measure } = call
-  const asked = {
+  const reach = {
     startedAtMs: call.startedAtMs,
     serviceTier: serviceTierOf(call.inner),
     audio: measure?.audio ?? hasAudio(call.inner),
@@ -48,11 +63,11 @@ export async function admit(ledger: Ledger, request: AdmitRequest): Promise<Admi
   const promptTokens = countOnce(ledger, prompt)
   const bound = call.choices * (call.maxOutput ?? model.maxOutputTokens)
   const available = await availableTo(ledger, caller.accountId)
-  const plan = { request, prices, asked, bound, available, promptTokens }
+  const plan = { request, prices, reach, bound, available, promptTokens }
   // Counting a prompt costs more than all else that a call needs: where money is plenty a bound of its tokens does.
-  const most = { ...asked, inputTokens: prompt.upperBound, outputTokens: bound }
+  const most = { ...reach, inputTokens: prompt.upperBound, outputTokens: bound }
   const worst = quote(most, prices)
-  const isRich = free || (affords(available, worst) && budgetsAfford(caller, worst))
+  const isRich = !countsTokens(caller, bounds) && (free || (affords(available, worst) && budgetsAfford(caller, worst)))
   if (!isRich) return takeHold(ledger, plan, { inputTokens: await promptTokens(), isExact: true })
   try {
     return await takeHold(ledger, plan, { inputTokens: prompt.upperBound, isExact: false })
@@ -64,10 +79,10 @@ export async function admit(ledger: Ledger, request: AdmitRequest): Promise<Admi
 }
 
 interface Plan {
-  readonly request: AdmitRequest
+  readonly request: AdmitRequest & { readonly bounds: readonly Bound[]; readonly shares: Shares | undefined }
   readonly prices: PriceSet
   /** What may make it dearer, beside the length of the prompt. */
-  readonly asked: Omit<Reach, 'inputTokens'>
+  readonly reach: Omit<Reach, 'inputTokens'>
   /** The most output tokens that the call can give. */
   readonly bound: number
   readonly available: Nanos
@@ -81,17 +96,19 @@ interface Input {
 }
 
 async function takeHold(ledger: Ledger, plan: Plan, { inputTokens, isExact }: Input): Promise<Admission> {
-  const { request, prices, asked, bound, available, promptTokens } = plan
+  const { request, prices, bound, available, promptTokens } = plan
   const { caller, call, model, free } = request
   const { settings } = ledger.platform
-  const reach = { ...asked, inputTokens }
+  const reach = { ...plan.reach, inputTokens }
   const worst = quote({ ...reach, outputTokens: bound }, prices)
   const policy = model.policies.unstreamed
   const mayWhole = policy === 'whole' || (policy === 'auto' && (!isExact || affords(available, worst)))
   const isSmall = settings.holdCap === undefined || worst <= settings.holdCap
   // What is no conversation does not grow: all of it is held, and it is never gathered from a stream.
   const whole = call.measure !== undefined || (!call.stream && mayWhole && isSmall)
-  const hold = await admitHold(ledger, {
+  const outputTokens = whole ? bound : firstOutput({ reach, bound, prices }, settings)
+  const taken = await request.shares?.take(request.bounds, Math.min(mostLimit, inputTokens + outputTokens))
+  const wanted: HoldRequest = {
     id: call.id,
     caller,
     model: call.model,
@@ -101,10 +118,16 @@ async function takeHold(ledger: Ledger, plan: Plan, { inputTokens, isExact }: In
     free,
     stream: call.stream,
     ...reach,
-    outputTokens: whole ? bound : firstOutput({ reach, bound, prices }, settings),
+    outputTokens,
     mostOutputTokens: bound,
-  })
-  return { hold, prices, whole, promptTokens }
+    ...(taken && { ended: taken.settle }),
+  }
+  try {
+    return { hold: await admitHold(ledger, wanted), prices, whole, promptTokens }
+  } catch (error) {
+    taken?.undo()
+    throw error
+  }
 }
 
 /** What the first hold of a stream covers: a little, and under the operator's cap for one hold. */

@@ -1,6 +1,7 @@
 import { accountKeyId, type Caller, type KeyFacts } from '../core/call.ts'
 import type { RateLimit } from '../core/rate-limit.ts'
-import type { TierLimits } from '../core/shared-limit.ts'
+import type { SharedLimit, TierLimits } from '../core/shared-limit.ts'
+import type { Bound } from './shares.ts'
 
 /** Which limits bind a caller, beside those of the keys themselves. */
 
@@ -38,7 +39,29 @@ function isSameKind(a: RateLimit, b: RateLimit): boolean {
   return a.of === b.of && a.window === b.window
 }
 
+/** What a call is, as limits over accounts name it. */
+export interface Named {
+  /** The public name of its model. */
+  readonly model: string
+  readonly endpoint: string
+}
+
+/** The limits over accounts that bind a call. One that names what it limits stands in for one that names nothing. */
+export function boundsOf(limits: readonly SharedLimit[], named: Named): readonly Bound[] {
+  return limits.flatMap((limit) => {
+    const { scope, of, window } = limit
+    const value = scope === 'global' ? '' : named[scope]
+    if (limit.name !== undefined && limit.name !== value) return []
+    const isOverruled =
+      limit.name === undefined &&
+      limits.some((other) => other.name === value && other.scope === scope && isSameKind(other, limit))
+    if (isOverruled) return []
+    const whose = scope === 'global' ? 'this gateway' : `${scope} "${value}"`
+    return [{ id: `${scope}/${value}/${of}/${window}`, whose, limit }]
+  })
+}
+
 /** Whether anything limits the tokens of a caller: then a prompt has to be counted, and no bound of it will do. */
-export function countsTokens({ chain }: Pick<Caller, 'chain'>, others: readonly { readonly of: RateLimit['of'] }[]): boolean {
-  return others.some(({ of }) => of === 'tokens') || chain.some(({ limits }) => limits?.some(({ of }) => of === 'tokens'))
+export function countsTokens({ chain }: Pick<Caller, 'chain'>, bounds: readonly Bound[]): boolean {
+  return bounds.some(({ limit }) => limit.of === 'tokens') || chain.some(({ limits }) => limits?.some(({ of }) => of === 'tokens'))
 }

@@ -113,9 +113,21 @@ interface Search {
  */
 export async function attemptTargets(platform: Platform, options: AttemptOptions): Promise<Answered> {
   const search: Search = {
-    ...{ platform, options, attempts: [], running: new Set(), failedKeys: new Map(), failures: new Map() },
-    ...{ queue: [...options.candidates], passedOver: [], isLastResort: false },
-    ...{ round: 1, tries: 0, begun: false, last: undefined, isHedged: false, isSpent: false },
+    platform,
+    options,
+    attempts: [],
+    running: new Set(),
+    failedKeys: new Map(),
+    failures: new Map(),
+    queue: [...options.candidates],
+    passedOver: [],
+    isLastResort: false,
+    round: 1,
+    tries: 0,
+    begun: false,
+    last: undefined,
+    isHedged: false,
+    isSpent: false,
   }
   const abort = (): void => search.running.forEach((tried) => tried.abort())
   options.signal.addEventListener('abort', abort)

@@ -18,7 +18,7 @@ import type { Listener, Step, VendorAnswer } from './vendor-answer.ts'
 /** Raised when the form of what is kept changes. */
 const formVersion = 1
 /** Longer answers are not kept; one of a million characters fits, in the frames of a stream too. */
-export const maxAnswerBytes = 4 * 1024 * 1024
+const maxAnswerBytes = 4 * 1024 * 1024
 /** Events of a kept stream. */
 const maxEvents = 100_000
 const maxHeadBytes = 8 * 1024 * 1024
@@ -55,7 +55,10 @@ export function unpackAnswer(bytes: Uint8Array): CachedAnswer | undefined {
   const region = stringOf(target['region'])
   return (
     events && {
-      ...{ kind, keptAtMs, events, model: stringOf(model) },
+      kind,
+      keptAtMs,
+      events,
+      model: stringOf(model),
       dropped: isList(dropped) ? dropped.map(stringOf) : [],
       target: {
         vendor: stringOf(target['vendor']),

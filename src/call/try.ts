@@ -135,7 +135,9 @@ function prepare({ call, stream }: Asking, reach: Reach, target: Target): Prepar
 export function failureOf({ failure, status }: AttemptFailed): TryFailure {
   const { error, fault, about, retryAfterMs } = failure
   return {
-    ...{ fault, code: error.code, status },
+    fault,
+    code: error.code,
+    status,
     ...(about !== undefined && { about }),
     ...(retryAfterMs !== undefined && { retryAfterMs }),
   }

@@ -41,7 +41,11 @@ function wavLength(view: DataView): number | undefined {
   for (let box = 0; box < maxBoxes && at + 8 <= view.byteLength; box++) {
     const size = view.getUint32(at + 4, true)
     if (word(view, at) === 'fmt ' && at + 24 <= view.byteLength) {
-      const [format, channels, rate] = [view.getUint16(at + 8, true), view.getUint16(at + 10, true), view.getUint32(at + 12, true)]
+      const [format, channels, rate] = [
+        view.getUint16(at + 8, true),
+        view.getUint16(at + 10, true),
+        view.getUint32(at + 12, true),
+      ]
       const isPlain = format === 1 || format === 3 || format === 0xfffe
       bytesPerSecond = isPlain ? channels * rate * (view.getUint16(at + 22, true) / 8) : view.getUint32(at + 16, true)
     }
@@ -102,7 +106,8 @@ function box(view: DataView, name: string, { from, to }: Span): Span | undefined
   for (let seen = 0; seen < maxBoxes && at + 16 <= to; seen++) {
     const short = view.getUint32(at)
     const head = short === 1 ? 16 : 8
-    const size = short === 1 ? view.getUint32(at + 8) * 2 ** 32 + view.getUint32(at + 12) : short === 0 ? to - at : short
+    const size =
+      short === 1 ? view.getUint32(at + 8) * 2 ** 32 + view.getUint32(at + 12) : short === 0 ? to - at : short
     if (size < head) return undefined
     if (word(view, at + 4) === name) return { from: at + head, to: Math.min(to, at + size) }
     at += size

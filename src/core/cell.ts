@@ -10,6 +10,13 @@ export function cellOf(accountId: number): number {
   return ((hash ^ (hash >>> 16)) >>> 0) % cellCount
 }
 
+/** The cell of a text, such as the id of a limit over accounts: FNV-1a, and then as for an account. */
+export function cellOfText(text: string): number {
+  let hash = 0x811c9dc5
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)
+  return cellOf(hash >>> 0)
+}
+
 /** Who spends for the accounts of a cell in Redis, as the books name it. */
 export function spenderOfCell(cell: number): string {
   return `redis:v${cell}`
@@ -36,4 +43,6 @@ export const cellKeys = {
   account: (cell: number, accountId: number): string => `a:{${tagOf(cell)}}:${accountId}`,
   key: (cell: number, keyId: number): string => `k:{${tagOf(cell)}}:${keyId}`,
   hold: (cell: number, id: string): string => `h:{${tagOf(cell)}}:${id}`,
+  /** A limit over accounts that is lent to replicas. */
+  limit: (cell: number, id: string): string => `s:{${tagOf(cell)}}:${id}`,
 } as const

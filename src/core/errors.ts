@@ -29,6 +29,7 @@ const table = {
   vendor_error: [502, 'server_error', true],
   no_target_available: [503, 'server_error', true],
   billing_unavailable: [503, 'server_error', true],
+  overloaded: [503, 'server_error', true],
   shutting_down: [503, 'server_error', true],
   vendor_timeout: [504, 'server_error', true],
 } as const satisfies Record<string, readonly [status: number, type: string, retry: boolean]>

@@ -17,18 +17,26 @@ export interface Measure {
   readonly audio?: boolean
 }
 
+/** One way of pricing an operation: the units that must have a price, and those that may have one beside them. */
+interface Way {
+  readonly by: readonly Unit[]
+  readonly beside?: readonly Unit[]
+}
+
+const byRequest: Way = { by: ['request'] }
+
 /**
- * By what each operation may be priced: every unit of one of these lists needs a price, or the model is not served. So
- * no operation is free by mistake, whatever else of it has no price.
+ * By what each operation may be priced: one of these ways needs its prices, or the model is not served. So no operation
+ * is free by mistake, whatever else of it has no price.
  */
-const pricedBy: Readonly<Record<Operation, readonly (readonly Unit[])[]>> = {
-  chat: [['input', 'output']],
-  embeddings: [['input'], ['request']],
-  moderations: [['input'], ['request']],
-  rerank: [['search'], ['input'], ['request']],
-  images: [['image'], ['image_output'], ['request']],
-  speech: [['character'], ['audio_output'], ['request']],
-  transcription: [['second'], ['audio_input'], ['request']],
+const ways: Readonly<Record<Operation, readonly Way[]>> = {
+  chat: [{ by: ['input', 'output'] }],
+  embeddings: [{ by: ['input'] }, byRequest],
+  moderations: [{ by: ['input'] }, byRequest],
+  rerank: [{ by: ['search'] }, { by: ['input'] }, byRequest],
+  images: [{ by: ['image'] }, { by: ['image_output'], beside: ['input', 'image_input'] }, byRequest],
+  speech: [{ by: ['character'] }, { by: ['audio_output'], beside: ['input'] }, byRequest],
+  transcription: [{ by: ['second'] }, { by: ['audio_input'], beside: ['output'] }, byRequest],
 }
 export const operations = [
   'chat',
@@ -41,18 +49,18 @@ export const operations = [
 ] as const satisfies readonly Operation[]
 
 export function isOperation(word: string): word is Operation {
-  return Object.hasOwn(pricedBy, word)
+  return Object.hasOwn(ways, word)
 }
 
 /** Whether these prices can charge for an operation. A unit whose stand-in has a price has one. */
 export function canCharge(operation: Operation, nanos: UnitPrices): boolean {
-  return pricedBy[operation].some((units) => units.every((unit) => priceOf({ nanos }, unit) !== undefined))
+  return ways[operation].some(({ by }) => by.every((unit) => priceOf({ nanos }, unit) !== undefined))
 }
 
 /** What has no price of all that an operation needs, by its first way of being priced; none where it can be charged. */
 export function missingPrices(operation: Operation, nanos: UnitPrices): readonly Unit[] {
   if (canCharge(operation, nanos)) return []
-  return (pricedBy[operation][0] ?? []).filter((unit) => priceOf({ nanos }, unit) === undefined)
+  return (ways[operation][0]?.by ?? []).filter((unit) => priceOf({ nanos }, unit) === undefined)
 }
 
 /** Of what has a price only: the rest is no matter of this price set. */
@@ -61,9 +69,17 @@ export function pricedOnly(counts: Counts, nanos: UnitPrices): Counts {
   return Object.fromEntries(priced.filter(([unit]) => priceOf({ nanos }, unit) !== undefined))
 }
 
-/** Of what costs something; where nothing does, of what has a price at all, so that a free call has its counts too. */
-export function paidOnly(counts: Counts, nanos: UnitPrices): Counts {
-  const priced = pricedOnly(counts, nanos)
-  const dear = (Object.entries(priced) as [Unit, number][]).filter(([unit]) => (priceOf({ nanos }, unit) ?? 0n) > 0n)
-  return dear.length > 0 ? Object.fromEntries(dear) : priced
+/** Whether any of these counts costs something, or would if anything did. */
+export function isCharged(counts: Counts, nanos: UnitPrices): boolean {
+  const isFree = Object.values(nanos).every((price) => price === 0n)
+  const told = Object.entries(counts) as [Unit, number][]
+  return told.some(([unit, count]) => count > 0 && (isFree || (priceOf({ nanos }, unit) ?? 0n) > 0n))
+}
+
+/** What we count ourselves of an operation: the units of the first way that costs something, so that none is paid twice. */
+export function ownUnits(operation: Operation, nanos: UnitPrices): readonly Unit[] {
+  const priced = ways[operation].filter(({ by }) => by.every((unit) => priceOf({ nanos }, unit) !== undefined))
+  const dear = priced.find(({ by }) => by.some((unit) => (priceOf({ nanos }, unit) ?? 0n) > 0n))
+  const { by = [], beside = [] } = dear ?? priced[0] ?? {}
+  return [...by, ...beside].filter((unit) => priceOf({ nanos }, unit) !== undefined)
 }

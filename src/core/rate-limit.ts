@@ -156,13 +156,17 @@ export interface Reserved {
 export function corrected(meter: Meter, reserved: Reserved, used: number): Meter {
   const more = used - reserved.tokens
   if (more >= 0) return counted(meter, more)
-  if (meter.algorithm !== 'sliding_window') {
-    return meter.used + more < 0 ? { ...meter, used: 0, rest: 0 } : { ...meter, used: meter.used + more }
-  }
+  if (meter.algorithm !== 'sliding_window') return returned(meter, -more)
   const windowMs = limitWindows[meter.window]
   const start = reserved.atMs - (reserved.atMs % windowMs)
-  if (start >= meter.atMs) return { ...meter, used: Math.max(0, meter.used + more) }
+  if (start >= meter.atMs) return returned(meter, -more)
   return start === meter.atMs - windowMs ? { ...meter, rest: Math.max(0, meter.rest + more) } : meter
+}
+
+/** Takes back what was counted just now. */
+export function returned(meter: Meter, amount: number): Meter {
+  if (meter.used >= amount) return { ...meter, used: meter.used - amount }
+  return { ...meter, used: 0, rest: meter.algorithm === 'sliding_window' ? meter.rest : 0 }
 }
 
 /** The first wait after which so much has room, if nothing else is counted; 0 for now. */

@@ -1,4 +1,15 @@
-import type { RateLimit } from './rate-limit.ts'
+import {
+  capacityOf,
+  counted,
+  isSameLimit,
+  levelOf,
+  type Meter,
+  meterAt,
+  mostLimit,
+  type RateLimit,
+  returned,
+  waitMs,
+} from './rate-limit.ts'
 
 /** The limits of every account of a tier, over all its keys. */
 export interface TierLimits {
@@ -8,8 +19,8 @@ export interface TierLimits {
   readonly priority: number
 }
 
-/** What a limit over accounts is about. Of one that names nothing, each model (vendor, address …) is limited by itself. */
-export const limitScopes = ['global', 'ip', 'model', 'vendor', 'vendor_key', 'endpoint'] as const
+/** What a limit over accounts is about. Of one that names nothing, each model or endpoint is limited by itself. */
+export const limitScopes = ['global', 'model', 'endpoint'] as const
 export type LimitScope = (typeof limitScopes)[number]
 
 /** A limit that holds over accounts and over all replicas; each decides by the share that it was lent. */
@@ -38,4 +49,74 @@ export interface Share {
   readonly retryMs: number
   /** Until all of it is there again. */
   readonly resetMs: number
+}
+
+/** What a store knows of a limit that it lends out. */
+export interface LentRecord {
+  readonly meter: Meter
+  /** What replicas would use if they could, as they last said. */
+  readonly wants: readonly { readonly replica: string; readonly want: number; readonly atMs: number }[]
+}
+
+/** A replica that has not asked for so long wants nothing any more: it is gone, or nobody calls it. */
+export const wantMs = 3_000
+/** Who has asked within so long has had his part of what is there; the others still come. */
+export const turnMs = 500
+/** Replicas whose wishes are remembered; far above any installation. */
+export const maxWants = 256
+
+/**
+ * Lends a part of a limit. What is lent is counted at once, so all replicas together never have more than the limit, and
+ * what a replica that died had left lapses. Where not all can have what they want, each of those that still come has an equal part of what is there.
+ */
+export function lend(record: LentRecord | undefined, ask: ShareAsk, nowMs: number): { record: LentRecord; share: Share } {
+  const { limit, replica, want, back } = ask
+  const before = record && isSameLimit(record.meter, limit) ? record.meter : undefined
+  const meter = returned(meterAt(limit, before, nowMs), back)
+  const live = (record?.wants ?? []).filter(
+    (one) => one.replica !== replica && Math.abs(nowMs - one.atMs) < wantMs && one.want > 0,
+  )
+  const wants = want > 0 ? [...live, { replica, want, atMs: nowMs }] : live
+  const others = live.reduce((sum, one) => sum + one.want, 0)
+  const free = Math.max(0, capacityOf(limit) - levelOf(meter, nowMs))
+  const waiting = live.filter((one) => nowMs - one.atMs >= turnMs).length
+  const part = Math.max(1, Math.floor(free / (waiting + 1)), free - others)
+  const granted = Math.min(want, free, part)
+  const lent = counted(meter, granted)
+  return { record: { meter: lent, wants: wants.slice(-maxWants) }, share: shareOf(lent, { want, granted, nowMs }) }
+}
+
+/** What a replica is told, from the meter after the loan. */
+export function shareOf(
+  meter: Meter,
+  { want, granted, nowMs }: { readonly want: number; readonly granted: number; readonly nowMs: number },
+): Share {
+  const [retryMs, resetMs] = [waitMs(meter, 1, nowMs), waitMs(meter, capacityOf(meter), nowMs)]
+  return { granted, hasMore: granted === want, retryMs, resetMs }
+}
+
+/** Throws RangeError for what cannot be counted exactly. */
+export function checkAsk({ limit, want, back }: ShareAsk): void {
+  for (const number of [limit.limit, want, back]) {
+    if (!Number.isSafeInteger(number) || number < 0 || number > mostLimit)
+      throw new RangeError('a share is asked for in whole numbers')
+  }
+}
+
+/** Limits remembered by one process that lends to itself. Those used longest ago go first, and begin anew. */
+const lentLimits = 100_000
+
+/** Lends out of this process's own memory. */
+export function openLender(): { lend(ask: ShareAsk, nowMs: number): Share } {
+  const records = new Map<string, LentRecord>()
+  return {
+    lend(ask, nowMs) {
+      checkAsk(ask)
+      const { record, share } = lend(records.get(ask.id), ask, nowMs)
+      records.delete(ask.id)
+      records.set(ask.id, record)
+      if (records.size > lentLimits) records.delete(records.keys().next().value ?? ask.id)
+      return share
+    },
+  }
 }

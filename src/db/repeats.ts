@@ -50,8 +50,11 @@ export function databaseRepeats(database: Session): Repeats {
         const taken = await database.query(beginSql, [name, owner, digest, leaseMs])
         if (taken.length > 0) return { state: 'yours' }
         const [row] = await database.query<StandingRow>(standingSql, [name])
-        if (row?.answer != null) return { state: 'answered', digest: row.digest, answer: fromBase64(row.answer) }
-        if (row) return { state: 'running', digest: row.digest }
+        if (!row) continue
+        const { digest: asked, answer } = row
+        return answer === null
+          ? { state: 'running', digest: asked }
+          : { state: 'answered', digest: asked, answer: fromBase64(answer) }
       }
       throw new Error(`the name of a call is taken and freed again, ${looks} times`)
     },

@@ -1,14 +1,14 @@
 import type { Config } from '../config.ts'
 import { databaseCache } from '../db/answers.ts'
 import type { Database } from '../db/database.ts'
+import { databaseRepeats } from '../db/repeats.ts'
 import { openRedisCache } from '../platform/redis-cache.ts'
-import { openRedisNews } from '../platform/redis-news.ts'
-import type { Cache, Log, News } from '../ports.ts'
+import type { Cache, Repeats } from '../ports.ts'
 import { addressOf } from './records.ts'
 
-/** Where answers are kept beside the memory of this process. */
-export interface AnswerStores {
-  readonly caches: readonly Cache[]
+/** Where answers are kept beside the memory of this process, and what calls that happen once have come to. */
+interface AnswerStores {
+  readonly parts: { readonly caches: readonly Cache[]; readonly repeats: Repeats }
   close(): void
 }
 
@@ -20,42 +20,10 @@ export async function openAnswerStores(config: Config, database: Database): Prom
       ? await openRedisCache({ address: addressOf(redisUrls), bytes: cache.redisBytes })
       : undefined
   return {
-    caches: [...(redis ? [redis] : []), ...(cache.isInDatabase ? [databaseCache(database)] : [])],
+    parts: {
+      caches: [...(redis ? [redis] : []), ...(cache.isInDatabase ? [databaseCache(database)] : [])],
+      repeats: databaseRepeats(database),
+    },
     close: () => redis?.close(),
   }
-}
-
-/** What this process does about changes, wherever they were made. */
-export interface Copies {
-  key(keyId: number | undefined): void
-  account(accountId: number): void
-  catalog(): void
-}
-
-/** Tells others of changes and hears of theirs. */
-export interface Changes extends News {
-  close(): void
-}
-
-/** Changes are told to all gateways on a Redis; without one there is nobody to tell. */
-export function openChanges({ redisUrls }: Pick<Config, 'redisUrls'>, log: Log, copies: Copies): Changes {
-  if (!redisUrls) return { tell() {}, close() {} }
-  return openRedisNews({
-    address: addressOf(redisUrls),
-    log,
-    onNews: (topic) => hear(copies, topic),
-    onMissed() {
-      copies.key(undefined)
-      copies.catalog()
-    },
-  })
-}
-
-/** What changed, and which: `key 7`, `account 3`, `catalog`. What a newer version may say beside that is passed over. */
-function hear(copies: Copies, topic: string): void {
-  const [subject, digits = ''] = topic.split(' ')
-  const id = /^\d{1,15}$/.test(digits) ? Number(digits) : undefined
-  if (subject === 'key' && id !== undefined) copies.key(id)
-  if (subject === 'account' && id !== undefined) copies.account(id)
-  if (subject === 'catalog') copies.catalog()
 }

@@ -1,3 +1,4 @@
+import { openShares } from '../admit/shares.ts'
 import { createAuthenticator } from '../auth/authenticate.ts'
 import { openAnswerCache } from '../call/answer-cache.ts'
 import { openIdempotency } from '../call/idempotency.ts'
@@ -40,6 +41,8 @@ export interface Parts {
   readonly caches?: readonly Cache[]
   /** What calls with an `Idempotency-Key` have come to; absent: it means nothing. */
   readonly repeats?: Repeats
+  /** By how much the process is late with what it does; absent: nobody can tell, and no call is refused for it. */
+  readonly lagMs?: () => number
   /** Hears of work that outlives its answer, where the platform must be asked to let it live. */
   readonly keep?: (work: Promise<unknown>) => void
 }
@@ -84,9 +87,18 @@ export async function assemble(parts: Parts): Promise<Opened> {
     onReaped: (record) => telemetry.ended(record, 0n),
   }
   const auth = createAuthenticator({ books, crypto, clock: systemClock })
+  const isShared = parts.config.limits.shared.length > 0
+  const shares = isShared && openShares({ shared: common ?? own, clock: systemClock, log, replica: parts.replica })
   const router = openRouter({ clock: systemClock, random: systemRandom, log })
   const gateway: Gateway = {
-    ...{ platform, ledger, auth, telemetry, router, ...answering(parts) },
+    platform,
+    ledger,
+    auth,
+    telemetry,
+    router,
+    ...answering(parts),
+    ...(shares && { shares }),
+    ...(parts.lagMs && { shedding: { lagMs: parts.lagMs, rules: parts.config.limits.shedding } }),
     running: new Set(),
     isStopping: false,
   }

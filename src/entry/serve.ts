@@ -3,7 +3,7 @@ import type { Config } from '../config.ts'
 import type { DurableBooks } from '../db/books.ts'
 import type { Database } from '../db/database.ts'
 import { ensurePartitions } from '../db/migrate.ts'
-import { databaseRepeats, forgetAnswers } from '../db/repeats.ts'
+import { forgetAnswers } from '../db/repeats.ts'
 import { loadCatalog } from '../gateway/catalog.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { probe } from '../gateway/probes.ts'
@@ -37,9 +37,10 @@ import { openSeal } from '../platform/seal.ts'
 import { openTokenizer } from '../platform/tokenizer.ts'
 import { openUndici } from '../platform/undici.ts'
 import type { RedisShared } from '../platform/redis.ts'
-import type { Crypto, Seal } from '../ports.ts'
-import { type Changes, type Copies, openAnswerStores, openChanges } from './answer-stores.ts'
+import type { Crypto, Seal, Tokenizer } from '../ports.ts'
+import { openAnswerStores } from './answer-stores.ts'
 import { banner, newKeys } from './banner.ts'
+import { type Changes, type Copies, openChanges } from './changes.ts'
 import { configFrom, secretOf } from './configuration.ts'
 import { openPulse, type Pulse } from './pulse.ts'
 import { type EngineRecords, openRecords } from './records.ts'
@@ -97,66 +98,70 @@ export async function run(
     log,
     catalog: catalog.current,
     mayAdmit: store.isOurs,
-    caches: stores.caches,
-    repeats: databaseRepeats(database),
+    ...stores.parts,
     ...(common && { common }),
     ...(replica !== undefined && { replica }),
   })
   const { gateway } = opened
-  const copies = copiesOf(gateway, catalog)
-  const changes = openChanges(config, log, copies)
+  const changes = openChanges(config, log, copiesOf(gateway, catalog))
 
   const pulse = openPulse(systemClock)
   const ready = { tokenizer: true, warm: false }
-  const { ledger } = gateway
   const reconciler = reconcilerOf(gateway, store)
-  const admin = adminRoutes({ config, database, books, crypto, seal, gateway, catalog, copies, changes })
+  const admin = adminRoutes({ config, database, books, crypto, seal, gateway, catalog, changes })
   const listening = await listen({
     gateway,
-    checks: () => ({
-      database: pulse.isAlive,
-      ...ready,
-      books: !ledger.batcher.failing,
-      accepting: !gateway.isStopping && store.isOurs(),
-    }),
+    checks: () => ({ ...ready, ...checksOf(gateway, store), database: pulse.isAlive }),
     ...(common && { states: () => ({ redis: common.away().length === 0 ? 'shared' : 'away' }) }),
     metrics: metricsOf(gateway, reconciler, common),
     admin,
     host: config.server.host,
     port: config.server.port,
   })
-  const { probeMs } = config
-  const jobs = [
-    ...jobsOf({ ledger, database, books, catalog, reconciler, pulse, records }),
-    ...(probeMs === undefined ? [] : [{ name: 'probes', everyMs: probeMs, run: () => probe(gateway) }]),
-  ]
+  const jobs = jobsOf({ gateway, config, database, books, catalog, reconciler, pulse, records })
   const stopJobs = startJobs(systemClock, log, jobs)
-  write(banner({ config, seeded, url: listening.url, kind: database.kind }))
+  const { url, port, server } = listening
+  write(banner({ config, seeded, url, kind: database.kind }))
   await warmUp({ config, tokenizer, crypto })
   ready.warm = true
-  log('ready', { url: listening.url })
+  log('ready', { url })
 
   return {
-    url: listening.url,
-    port: listening.port,
+    url,
+    port,
     async close() {
-      await drain(opened, listening.server, config.server.shutdownGraceMs)
+      await drain(opened, server, config.server.shutdownGraceMs)
       await stopJobs()
       await closeConnections()
-      changes.close()
-      stores.close()
-      await tokenizer.close()
-      common?.close()
-      journal.close()
-      await store.close()
+      for (const answering of [changes, stores]) answering.close()
+      await closeStores({ tokenizer, records, store })
       unlock()
       log('stopped')
     },
   }
 }
 
+interface Closing {
+  readonly tokenizer: Tokenizer
+  readonly records: EngineRecords
+  readonly store: Store
+}
+
+/** The books last: what else there is may still have a record for them. */
+async function closeStores({ tokenizer, records, store }: Closing): Promise<void> {
+  await tokenizer.close()
+  records.common?.close()
+  records.journal.close()
+  await store.close()
+}
+
+function checksOf({ ledger, isStopping }: Gateway, store: Store): Readonly<Record<string, boolean>> {
+  return { books: !ledger.batcher.failing, accepting: !isStopping && store.isOurs() }
+}
+
 interface JobParts {
-  readonly ledger: Ledger
+  readonly gateway: Gateway
+  readonly config: Pick<Config, 'probeMs'>
   readonly database: Database
   readonly books: DurableBooks
   readonly catalog: LiveCatalog
@@ -166,8 +171,12 @@ interface JobParts {
   readonly records: EngineRecords
 }
 
-function jobsOf({ ledger, database, books, catalog, reconciler, pulse, records }: JobParts): readonly Job[] {
+function jobsOf({ gateway, config, database, books, catalog, ...parts }: JobParts): readonly Job[] {
+  const { reconciler, pulse, records } = parts
+  const { ledger } = gateway
+  const { probeMs } = config
   return [
+    ...(probeMs === undefined ? [] : [{ name: 'probes', everyMs: probeMs, run: () => probe(gateway) }]),
     ...(records.common ? replicaJobs(ledger, records) : []),
     { name: 'checkpoints', everyMs: tickMs, run: openCheckpoints(ledger) },
     { name: 'reaper', everyMs: 1_000, run: () => sweep(ledger) },
@@ -221,7 +230,6 @@ interface AdminParts {
   readonly seal: Seal
   readonly gateway: Awaited<ReturnType<typeof openGateway>>['gateway']
   readonly catalog: LiveCatalog
-  readonly copies: Copies
   readonly changes: Changes
 }
 
@@ -238,18 +246,9 @@ function copiesOf({ auth, ledger, platform }: Gateway, catalog: LiveCatalog): Co
   }
 }
 
-function adminRoutes({
-  config,
-  database,
-  books,
-  crypto,
-  seal,
-  gateway,
-  catalog,
-  ...told
-}: AdminParts): readonly Hono[] {
+function adminRoutes({ config, database, books, crypto, ...parts }: AdminParts): readonly Hono[] {
+  const { gateway, catalog, changes, seal } = parts
   const { auth, ledger } = gateway
-  const { copies, changes } = told
   const deps = {
     database,
     books,
@@ -259,19 +258,13 @@ function adminRoutes({
     auth,
     router: gateway.router,
     replica: gateway.platform.settings.replica,
-    changed(keyId: number) {
-      copies.key(keyId)
-      changes.tell(`key ${keyId}`)
-    },
-    recharged(accountId: number) {
-      copies.account(accountId)
-      changes.tell(`account ${accountId}`)
-    },
+    changed: changes.key,
+    recharged: changes.account,
     fresh: () => ledger.batcher.drained(freshMs),
     policies: config.policies,
     catalog: catalog.current,
     catalogChanged() {
-      changes.tell('catalog')
+      changes.catalog()
       return catalog.reload()
     },
   }

@@ -8,6 +8,8 @@ import { buildApp, type Connection } from '../app.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Checks, Metrics, States } from '../http/ops.ts'
+import { systemClock } from '../platform/clock.ts'
+import { watchEventLoop } from '../platform/event-loop.ts'
 import { nodeClient } from '../platform/node-client.ts'
 import type { Settings } from '../ports.ts'
 import { assemble, type Opened, type Parts } from './assemble.ts'
@@ -28,7 +30,8 @@ const flushMs = 1_000
 
 /** Puts a gateway together for this process. */
 export function openGateway(parts: Omit<Parts, 'replica'> & Partial<Pick<Parts, 'replica'>>): Promise<Opened> {
-  return assemble({ replica: `${hostname()}:${process.pid}`, ...parts })
+  const { lagMs } = watchEventLoop(() => systemClock.elapsed())
+  return assemble({ replica: `${hostname()}:${process.pid}`, lagMs, ...parts })
 }
 
 export interface Listening {

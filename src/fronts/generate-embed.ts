@@ -51,7 +51,8 @@ function read(bytes: Uint8Array, parts: RequestParts): Call {
 }
 
 function requestsIn(given: Json | undefined): readonly JsonObject[] {
-  if (!isList(given) || given.length === 0) throw wrong('requests', '"requests" must be a list with at least one request.')
+  if (!isList(given) || given.length === 0)
+    throw wrong('requests', '"requests" must be a list with at least one request.')
   if (given.length > maxInputs) throw wrong('requests', `"requests" has more than ${maxInputs} requests.`)
   return given.map((request, at) => {
     if (isObject(request)) return request
@@ -71,9 +72,7 @@ function contentOf(at: string, content: Json | undefined): { readonly text: stri
 
 /** One length for all vectors: requests that want several go to vendors of the dialect as they are. */
 function dimensionsOf(requests: readonly JsonObject[]): number | undefined {
-  const [first] = requests.map(
-    ({ outputDimensionality: camel, output_dimensionality: snake }) => camel ?? snake,
-  )
+  const [first] = requests.map(({ outputDimensionality: camel, output_dimensionality: snake }) => camel ?? snake)
   return typeof first === 'number' ? first : undefined
 }
 

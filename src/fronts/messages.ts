@@ -79,7 +79,7 @@ const types: Readonly<Record<number, string>> = {
 /** The kind of an error in this dialect's words. */
 function typeOf({ status, code }: GatewayError): string {
   // Nobody is there for the call now, which here is said of a vendor that has too much to do.
-  if (code === 'no_target_available' || code === 'shutting_down') return 'overloaded_error'
+  if (code === 'no_target_available' || code === 'overloaded' || code === 'shutting_down') return 'overloaded_error'
   return types[status] ?? (status < 500 ? 'invalid_request_error' : 'api_error')
 }
 

@@ -44,8 +44,7 @@ function read(bytes: Uint8Array, parts: RequestParts): Call {
 function textsIn(documents: Json | undefined): readonly string[] {
   if (!isList(documents) || documents.length === 0)
     throw wrong('documents', '"documents" must be a list with at least one text.')
-  if (documents.length > maxDocuments)
-    throw wrong('documents', `"documents" has more than ${maxDocuments} texts.`)
+  if (documents.length > maxDocuments) throw wrong('documents', `"documents" has more than ${maxDocuments} texts.`)
   return documents.map((item, at) => {
     if (typeof item === 'string') return item
     if (!isObject(item)) throw wrong(`documents[${at}]`, `"documents[${at}]" must be a text or an object.`)

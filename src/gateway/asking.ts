@@ -2,6 +2,7 @@ import type { Call, Caller } from '../core/call.ts'
 import type { Model } from '../core/catalog.ts'
 import { GatewayError } from '../core/errors.ts'
 import { canCharge } from '../core/measure.ts'
+import { shed } from '../admit/shedding.ts'
 import { mayUse } from '../auth/access.ts'
 import type { Front, RequestParts } from '../fronts/front.ts'
 import type { Client } from '../ports.ts'
@@ -37,6 +38,7 @@ export async function readCall(
   if (gateway.isStopping)
     throw new GatewayError('shutting_down', 'This gateway is stopping. Send the call again.', { retryAfterMs: 1_000 })
   const caller = await callerOf(gateway, asking)
+  refuseOverload(gateway, caller)
   const startedAtMs = clock.now()
   refuseEncoded(client)
   const raw = await client.body(settings.bodyLimit)
@@ -48,6 +50,13 @@ export async function readCall(
 /** Who asks. Some SDKs put the key into the address. */
 export function callerOf({ auth }: Gateway, { client, front, query }: Asking): Promise<Caller> {
   return auth.caller(client.header, front.keyInQuery === undefined ? undefined : query(front.keyInQuery))
+}
+
+/** Before the body is read: a process that is late must not be made later. */
+function refuseOverload({ shedding, running, platform }: Gateway, caller: Caller): void {
+  if (!shedding) return
+  const { tiers = new Map() } = platform.settings.limits ?? {}
+  shed(caller, { running: running.size, lagMs: shedding.lagMs() }, { rules: shedding.rules, tiers })
 }
 
 /** An encoded body would have to be unpacked within bounds of its own; no SDK sends one. */

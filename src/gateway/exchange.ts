@@ -123,13 +123,13 @@ interface Admitted {
 /** A key that was changed since it was cached is authenticated anew, once. */
 async function admitCall(gateway: Gateway, asking: Asking, request: Parameters<typeof admit>[1]): Promise<Admitted> {
   try {
-    return { caller: request.caller, admission: await admit(gateway.ledger, request) }
+    return { caller: request.caller, admission: await admit(gateway, request) }
   } catch (error) {
     if (!(error instanceof StaleKey)) throw error
     gateway.auth.forget()
     const caller = await callerOf(gateway, asking)
     modelFor(gateway, caller, request.call)
-    return { caller, admission: await admit(gateway.ledger, { ...request, caller }) }
+    return { caller, admission: await admit(gateway, { ...request, caller }) }
   }
 }
 

@@ -1,3 +1,5 @@
+import type { Shares } from '../admit/shares.ts'
+import type { SheddingRules } from '../admit/shedding.ts'
 import type { Authenticator } from '../auth/authenticate.ts'
 import type { GatewayError } from '../core/errors.ts'
 import type { AnswerCache } from '../call/answer-cache.ts'
@@ -19,6 +21,10 @@ export interface Gateway {
   readonly answers?: AnswerCache
   /** Calls with an `Idempotency-Key`; absent: it means nothing. */
   readonly idempotency?: Idempotency
+  /** This replica's shares of limits over accounts; absent: there are none. */
+  readonly shares?: Shares
+  /** How late the process is with what it does, in ms, and from where on it refuses calls; absent: it refuses none. */
+  readonly shedding?: { readonly lagMs: () => number; readonly rules: SheddingRules }
   /** Calls that wait for a vendor and streams under way, so that a stopping process can end them in order. */
   readonly running: Set<{ interrupt(error: GatewayError): void }>
   /** True once the process is stopping: no new call is taken. */

@@ -1,6 +1,6 @@
 import type { Usage } from '../core/call.ts'
-import { type Measure, paidOnly, pricedOnly } from '../core/measure.ts'
-import { type Counts, priceOf, type Unit, type UnitPrices } from '../core/price.ts'
+import { isCharged, type Measure, ownUnits, pricedOnly } from '../core/measure.ts'
+import type { Counts, Unit } from '../core/price.ts'
 import type { RelayEnding } from '../meter/relay.ts'
 import type { Served } from './charging.ts'
 
@@ -24,8 +24,8 @@ export async function measured({ served, measure, tokenizer }: Measuring, ending
   const { counts = {}, anomalies = [] } = ending.usage ?? {}
   const more = anomalies.length > 0 && { anomalies }
   const told = pricedOnly(counts, nanos)
-  if (Object.values(paidOnly(told, nanos)).some((count) => count > 0)) return { counts: told, source: 'vendor', ...more }
-  const own = await ownCounts({ served, measure, nanos }, ending)
+  if (isCharged(told, nanos)) return { counts: told, source: 'vendor', ...more }
+  const own = await ownCounts({ served, measure }, ending)
   const isCounted = countedUnits.some((unit) => (own[unit] ?? 0) > 0)
   return isCounted ? { counts: own, source: 'counted', tokenizer, ...more } : { counts: own, source: 'fixed', ...more }
 }
@@ -33,25 +33,24 @@ export async function measured({ served, measure, tokenizer }: Measuring, ending
 /** What asking alone has used, of an answer of which nothing came. */
 export async function measuredPrompt(measuring: Measuring): Promise<Usage> {
   const { served, measure, tokenizer } = measuring
-  const { nanos } = served.admission.prices
-  const own = await ownCounts({ served, measure, nanos }, undefined)
+  const own = await ownCounts({ served, measure }, undefined)
   const asked = Object.fromEntries(askedUnits.flatMap((unit) => (own[unit] === undefined ? [] : [[unit, own[unit]]])))
   return (own.input ?? 0) > 0 ? { counts: asked, source: 'counted', tokenizer } : { counts: asked, source: 'fixed' }
 }
 
-interface Own extends Omit<Measuring, 'tokenizer'> {
-  readonly nanos: UnitPrices
-}
-
-/** Counting takes time, so only what costs something is counted. A recording is counted by its length. */
-async function ownCounts({ served, measure, nanos }: Own, ending: RelayEnding | undefined): Promise<Counts> {
-  const isFree = Object.values(nanos).every((price) => price === 0n)
-  const needs = (unit: Unit): boolean => isFree || (priceOf({ nanos }, unit) ?? 0n) > 0n
-  const isHeard = measure.own.audio_input !== undefined
+/** Counting takes time, so only what is charged is counted. */
+async function ownCounts(
+  { served, measure }: Omit<Measuring, 'tokenizer'>,
+  ending: RelayEnding | undefined,
+): Promise<Counts> {
+  const { nanos } = served.admission.prices
+  const units = ownUnits(served.call.operation, nanos)
   const [input, output] = await Promise.all([
-    needs('input') && !isHeard ? served.admission.promptTokens() : undefined,
-    needs('output') && ending ? ending.counted() : undefined,
+    units.includes('input') ? served.admission.promptTokens() : 0,
+    units.includes('output') && ending ? ending.counted() : 0,
   ])
-  const own = { ...measure.own, ...(input !== undefined && { input }), ...(output ? { output } : {}) }
-  return { ...paidOnly(own, nanos), ...(nanos.request !== undefined && { request: 1 }) }
+  const own: Counts = { ...measure.own, input, output, ...(nanos.request !== undefined && { request: 1 }) }
+  return Object.fromEntries(
+    [...new Set([...units, 'request' as const])].flatMap((unit) => (own[unit] ? [[unit, own[unit]]] : [])),
+  )
 }

@@ -82,7 +82,11 @@ function routeModel(
 ) {
   const catalog = platform.catalog()
   return router.route({
-    ...{ catalog, model, call, wish, accountId: caller.accountId },
+    catalog,
+    model,
+    call,
+    wish,
+    accountId: caller.accountId,
     keyClass: { priority: 'normal', ...(wish.scenario !== undefined && { scenario: wish.scenario }) },
     refuses: (target) => refusedParameter(catalog.vendors.get(target.vendor)?.adapter, call),
   })
@@ -182,7 +186,9 @@ type Explained = Considered & { readonly served: string }
 /** JSON in ASCII, as a header can carry it. Scores are shares: of what a target costs us it says nothing. */
 function explain({ strategy }: RoutingPolicy, considered: readonly Explained[]): string {
   const targets = considered.slice(0, maxExplained).map(({ name, served, state, score, why }) => ({
-    ...{ target: name, model: served, state },
+    target: name,
+    model: served,
+    state,
     ...(score !== undefined && { score: Math.round(score * 1000) / 1000 }),
     ...(why !== undefined && { why }),
   }))
@@ -194,7 +200,8 @@ export function explainedError(error: GatewayError, { explained }: Pick<CallRout
   if (explained === undefined) return error
   const { code, message, param, vendorCode, retryAfterMs, status, cause } = error
   return new GatewayError(code, `${message} Route: ${explained}`, {
-    ...{ status, cause },
+    status,
+    cause,
     ...(param !== undefined && { param }),
     ...(vendorCode !== undefined && { vendorCode }),
     ...(retryAfterMs !== undefined && { retryAfterMs }),

@@ -160,8 +160,16 @@ async function listed({ drizzle }: Session, id: string, catalog: Catalog) {
   const inFile = provisioned(catalog, id, new Set(rows.map(({ name }) => name)))
   return [
     ...inFile.map(({ id: name, models, scenarios, priority, region: where }) => ({
-      ...{ object: 'vendor_key', vendor: id, name, models, scenarios, priority },
-      ...{ region: where ?? null, disabled: false, provisioned: true, created_at: null },
+      object: 'vendor_key',
+      vendor: id,
+      name,
+      models,
+      scenarios,
+      priority,
+      region: where ?? null,
+      disabled: false,
+      provisioned: true,
+      created_at: null,
     })),
     ...rows.map(keyJson),
   ]
@@ -170,7 +178,15 @@ async function listed({ drizzle }: Session, id: string, catalog: Catalog) {
 /** Never the key itself, sealed or not. */
 function keyJson({ vendor, name, models, scenarios, priority, region: where, disabled, createdAt }: Row) {
   return {
-    ...{ object: 'vendor_key', vendor, name, models, scenarios, priority, region: where, disabled },
-    ...{ provisioned: false, created_at: createdAt.toISOString() },
+    object: 'vendor_key',
+    vendor,
+    name,
+    models,
+    scenarios,
+    priority,
+    region: where,
+    disabled,
+    provisioned: false,
+    created_at: createdAt.toISOString(),
   }
 }

@@ -37,7 +37,11 @@ const target = fields({
   vendor: z.string({ error: 'must be the id of a vendor' }),
   model: z.string({ error: vendorModelName.error }).regex(vendorModelName.pattern, { error: vendorModelName.error }),
   region: z.string({ error: region.error }).regex(region.pattern, { error: region.error }).nullish(),
-  ...{ costs: json, weight: json, quality: json, context_tokens: json, max_output_tokens: json },
+  costs: json,
+  weight: json,
+  quality: json,
+  context_tokens: json,
+  max_output_tokens: json,
 }).superRefine(({ vendor: _, model: __, region: ___, ...more }, context) => checkWords(targetWords, more, context))
 
 const targets = z

@@ -183,7 +183,9 @@ export function modelJson({ row, targets }: Shown, defaults: Policies) {
     object: 'model',
     name: row.name,
     targets: targets.map(({ vendor: id, vendorModel, region, options }) => ({
-      ...{ vendor: id, model: vendorModel, region },
+      vendor: id,
+      model: vendorModel,
+      region,
       ...options,
     })),
     max_output_tokens: row.maxOutputTokens,

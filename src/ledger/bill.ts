@@ -43,7 +43,10 @@ export function quoteBill(expected: Expected, prices: PriceSet, weights: TokenWe
   const output = heaviest(expected.audio ? [...answerUnits, 'audio_output'] : answerUnits)
   const request = prices.nanos.request === undefined ? 0n : (weightOf('request', weights) ?? 0n)
   const pieces = weigh(expected.pieces ?? {}, weights)
-  return { money, tokens: BigInt(expected.inputTokens) * input + BigInt(expected.outputTokens) * output + request + pieces }
+  return {
+    money,
+    tokens: BigInt(expected.inputTokens) * input + BigInt(expected.outputTokens) * output + request + pieces,
+  }
 }
 
 /** The purses that may pay for a model, in burn order, each with the whole of a bill in its own asset. */

@@ -49,6 +49,8 @@ export interface HoldRequest {
   readonly pieces?: Counts
   /** The most output the call should ever give. */
   readonly mostOutputTokens: number
+  /** Hears how many tokens it were when the call has ended, if it ends here. */
+  readonly ended?: (tokens: number) => void
 }
 
 /** What a call has set aside, and the ways it ends. Exactly one of settle and void has an effect. */

@@ -1,5 +1,6 @@
 import type { Part, UsageRecord } from '../core/call.ts'
 import type { Nanos } from '../core/money.ts'
+import { tokensOf } from '../core/rate-limit.ts'
 import { SharedUnavailable } from '../core/shared-unavailable.ts'
 import { type Bill, coveredBy, needsOf, needsOfShare, quoteBill, uncovered } from './bill.ts'
 import type { Command, ExtendReply, OtherEpoch, ReplyTo } from './engine/commands.ts'
@@ -86,11 +87,11 @@ export function openHold(ledger: Ledger, admitted: Admission & Admitted): Hold {
     grow: (outputTokens) => growTo(state, hold, outputTokens),
     checkpoint: async () => checkpoint(state, await hold.measure()),
     async settle(record) {
-      endedHere(ledger, hold, record)
+      endedHere(state, hold, record)
       await everywhere(state, { type: 'settle', id, accountId, record, claimMs })
     },
     async void(record) {
-      endedHere(ledger, hold, record)
+      endedHere(state, hold, record)
       await everywhere(state, { type: 'void', id, accountId, claimMs, ...(record && { record }) })
       if (!record) await everywhere(state, { type: 'finalise', id, accountId, total: 0n })
     },
@@ -99,8 +100,9 @@ export function openHold(ledger: Ledger, admitted: Admission & Admitted): Hold {
   return hold
 }
 
-function endedHere(ledger: Ledger, hold: Hold, record: UsageRecord | undefined): void {
+function endedHere({ ledger, request }: State, hold: Hold, record: UsageRecord | undefined): void {
   ledger.live.delete(hold)
+  request.ended?.(tokensOf(record?.usage.counts ?? {}))
   if (!record) return
   ledger.batcher.add(record)
   ledger.homes.of(record.accountId).spender.charged(record.accountId, record.charge)

@@ -1,5 +1,6 @@
 import type { UsageRecord } from '../core/call.ts'
 import { SharedUnavailable } from '../core/shared-unavailable.ts'
+import { pricedOnly } from '../core/measure.ts'
 import type { Nanos } from '../core/money.ts'
 import { charge } from '../core/price.ts'
 import { rateFor } from '../core/rates.ts'
@@ -27,7 +28,9 @@ export function reapRecord(hold: HoldRecord, nowMs: number): UsageRecord {
     startedAtMs: facts.startedAtMs,
     serviceTier: metered.serviceTier,
   })
-  const counts = metered.started ? withRequest({ input: metered.inputTokens, output: metered.outputTokens }, rate) : {}
+  // What is priced by pieces has no price for tokens, and of its pieces nobody has told.
+  const delivered = { input: metered.inputTokens, output: metered.outputTokens }
+  const counts = metered.started ? pricedOnly(withRequest(delivered, rate), rate.nanos) : {}
   const priced = charge(counts, rate)
   const tokens = facts.tokenWeights && { tokens: weigh(counts, facts.tokenWeights) }
   const parts = splitCharge({ money: facts.free ? 0n : priced, ...tokens }, hold.parts, { isCapped: true })

@@ -9,7 +9,8 @@ import type { Voice } from './voice.ts'
 
 const encoder = new TextEncoder()
 const contentTypes = {
-  sse: 'text/event-stream; charset=utf-8', array: 'application/json; charset=utf-8',
+  sse: 'text/event-stream; charset=utf-8',
+  array: 'application/json; charset=utf-8',
   bytes: 'application/octet-stream',
 } as const
 

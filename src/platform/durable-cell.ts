@@ -2,6 +2,8 @@ import { LedgerAssertion } from '../ledger/engine/assert.ts'
 import type { ClaimReply, Command, Decision, ReplyTo } from '../ledger/engine/commands.ts'
 import { decide } from '../ledger/engine/decide.ts'
 import type { AccountRecord, HoldRecord, KeyRecord, Records } from '../ledger/engine/records.ts'
+import { limitWindows } from '../core/rate-limit.ts'
+import { openLender, type Share, type ShareAsk } from '../core/shared-limit.ts'
 import type { Clock } from '../ports.ts'
 import { parseJson, printJson } from './bigint-json.ts'
 import { heeding, idleMs, keysOf, onLoan, stopped } from './engine-records.ts'
@@ -45,6 +47,8 @@ export interface Cell {
   begin(spender: string, epoch: number): number
   account(accountId: number): AccountRecord | undefined
   key(keyId: number): KeyRecord | undefined
+  /** Lends a share of a limit over accounts. */
+  lend(ask: ShareAsk, nowMs?: number): Share
   /** Under which name the cell spends; undefined before its first epoch. */
   spender(): string | undefined
   /** When the next hold is due, in ms since 1970; undefined where none is held. */
@@ -96,6 +100,8 @@ export interface CellOptions {
 export function openCell({ storage, clock, engine = decide }: CellOptions): Cell {
   const rows: State['rows'] = (query, ...values) => [...storage.sql.exec(query, ...values)]
   const state: State = { storage, rows, clock, engine, sweptMs: clock.now() }
+  // In memory alone: an object that was put to sleep had nothing to lend for a while.
+  const lender = openLender()
   storage.transactionSync(() => tables.forEach((table) => rows(table)))
   return {
     run: (ask) => storage.transactionSync(() => run(state, ask)),
@@ -103,6 +109,7 @@ export function openCell({ storage, clock, engine = decide }: CellOptions): Cell
     begin: (spender, epoch) => storage.transactionSync(() => begin(state, spender, epoch)),
     account: (accountId) => accountOf(state, accountId)?.record,
     key: (keyId) => keyOf(state, keyId),
+    lend: (ask, nowMs) => lender.lend(ask, nowMs ?? clock.now()),
     spender: () => standing(state).spender,
     nextDue: () => nextDue(state),
   }
@@ -261,7 +268,10 @@ function sweepSometimes(state: State, nowMs: number): void {
 /** Drops records that nothing hangs on. A hold that is not final may still count at the keys of its account. */
 function sweep({ rows }: State, nowMs: number): void {
   const idle = 'touched_ms < ? AND account_id NOT IN (SELECT account_id FROM hold) LIMIT ?'
-  rows(`DELETE FROM key WHERE id IN (SELECT id FROM key WHERE ${idle})`, nowMs - idleMs, sweepLimit)
+  // A meter of a day counts for two.
+  const keys = `(touched_ms < ? OR json_extract(body, '$.meters') IS NULL) AND ${idle}`
+  const sure = nowMs - 2 * limitWindows.day
+  rows(`DELETE FROM key WHERE id IN (SELECT id FROM key WHERE ${keys})`, sure, nowMs - idleMs, sweepLimit)
   const accounts = rows(
     `SELECT id, body FROM (SELECT id AS account_id, * FROM account WHERE broken = 0) WHERE ${idle}`,
     nowMs - idleMs,

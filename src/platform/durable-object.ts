@@ -1,4 +1,5 @@
 import { DurableObject } from 'cloudflare:workers'
+import type { Share, ShareAsk } from '../core/shared-limit.ts'
 import type { ClaimReply, Command } from '../ledger/engine/commands.ts'
 import type { AccountRecord, KeyRecord } from '../ledger/engine/records.ts'
 import { systemClock } from './clock.ts'
@@ -62,6 +63,10 @@ export class LedgerCell extends DurableObject<CellContext> {
 
   async key(keyId: number): Promise<KeyRecord | undefined> {
     return this.#cell.key(keyId)
+  }
+
+  async lend(ask: ShareAsk, nowMs?: number): Promise<Share> {
+    return this.#cell.lend(ask, nowMs)
   }
 
   async alarm(): Promise<void> {

@@ -1,4 +1,5 @@
-import { cellCount, cellOf } from '../core/cell.ts'
+import { cellCount, cellOf, cellOfText } from '../core/cell.ts'
+import type { Share, ShareAsk } from '../core/shared-limit.ts'
 import { SharedUnavailable } from '../core/shared-unavailable.ts'
 import { LedgerAssertion } from '../ledger/engine/assert.ts'
 import type { ClaimReply, Command, OtherEpoch, ReplyTo } from '../ledger/engine/commands.ts'
@@ -14,6 +15,7 @@ export interface CellStub {
   begin(spender: string, epoch: number): Promise<number>
   account(accountId: number): Promise<AccountRecord | undefined>
   key(keyId: number): Promise<KeyRecord | undefined>
+  lend(ask: ShareAsk, nowMs?: number): Promise<Share>
 }
 
 export interface DurableOptions {
@@ -76,6 +78,10 @@ export function openDurable(options: DurableOptions): DurableShared {
       state.epochs.set(cell, standing)
       return standing
     },
+    shares: (asks) =>
+      Promise.all(
+        asks.map((one) => ask(state, cellOfText(one.id), (stub) => stub.lend(one, options.testClock?.now()))),
+      ),
     reaches(accountId) {
       const silentAtMs = state.silent.get(cellOf(accountId))
       return silentAtMs === undefined || options.clock.elapsed() - silentAtMs >= awayMs

@@ -1,6 +1,7 @@
 import { GatewayError } from '../core/errors.ts'
+import { advanced, levelOf } from '../core/rate-limit.ts'
 import type { Command } from '../ledger/engine/commands.ts'
-import type { AccountRecord, HoldRecord } from '../ledger/engine/records.ts'
+import type { AccountRecord, HoldRecord, KeyRecord } from '../ledger/engine/records.ts'
 
 /** What every store that runs the engine itself has in common. */
 
@@ -30,6 +31,11 @@ export function stopped(id: number, record: AccountRecord | undefined): AccountR
  */
 export function onLoan(account: AccountRecord): boolean {
   return account.purses.some((purse) => purse.held !== 0n || purse.available !== purse.lent)
+}
+
+/** Whether a meter of a key still counts something: a record that was dropped would begin it anew. */
+export function isMetered({ meters = [] }: KeyRecord, nowMs: number): boolean {
+  return meters.some((meter) => levelOf(advanced(meter, nowMs), nowMs) > 0)
 }
 
 /** What a caller hears of an account whose records are in doubt. */

@@ -3,8 +3,9 @@ import type { ClaimReply, Command, Decision, ReplyTo } from '../ledger/engine/co
 import { decide } from '../ledger/engine/decide.ts'
 import type { AccountRecord, HoldRecord, KeyRecord, Records } from '../ledger/engine/records.ts'
 import type { Clock, Shared } from '../ports.ts'
+import { openLender } from '../core/shared-limit.ts'
 import { createDeadlines, type Deadlines } from './deadlines.ts'
-import { heeding, idleMs, keysOf, notChargeable, onLoan, stopped } from './engine-records.ts'
+import { heeding, idleMs, isMetered, keysOf, notChargeable, onLoan, stopped } from './engine-records.ts'
 import type { Journal } from './journal.ts'
 
 export interface MemoryOptions {
@@ -65,6 +66,7 @@ export function openMemory(options: MemoryOptions): Memory {
     ofKey: new Map(),
     deadlines: createDeadlines(),
   }
+  const lender = openLender()
   let recovered = 0
   let standing = 0
   let sweptMs = clock.now()
@@ -121,6 +123,7 @@ export function openMemory(options: MemoryOptions): Memory {
       standing = Math.max(standing, epoch)
       return Promise.resolve(standing)
     },
+    shares: (asks) => Promise.resolve(asks.map((ask) => lender.lend(ask, clock.now()))),
     reaches: () => true,
     recover,
     recovering: () => recovered,
@@ -207,7 +210,7 @@ function sweep(store: Store, nowMs: number): void {
     nowMs,
     (kept) => !kept.broken && !store.ofAccount.has(kept.record.id) && !onLoan(kept.record),
   )
-  sweepMap(store.keys, nowMs, ({ record }) => record.inFlight === 0 && !store.ofKey.has(record.id))
+  sweepMap(store.keys, nowMs, ({ record }) => record.inFlight === 0 && !store.ofKey.has(record.id) && !isMetered(record, nowMs))
 }
 
 function sweepMap<T extends { readonly id: number }>(

@@ -30,10 +30,10 @@ export function unpackMeter([code = 0, limit = 0, used = 0, rest = 0, atMs = 0]:
 
 /** The length of the window of `code`. */
 const windowMs = `local window = (code % 4 == 0 and 1000) or (code % 4 == 1 and 60000) or (code % 4 == 2 and 3600000) or 86400000`
-const isSliding = 'code >= 8 and code < 16'
+export const isSliding = 'code >= 8 and code < 16'
 
 /** Brings `used`, `rest` and `since` of a meter of `code` and `limit` to now. */
-const advance = `
+export const advance = `
 ${windowMs}
 if ${isSliding} then
   local start = now - math.fmod(now, window)
@@ -57,7 +57,7 @@ end
 `
 
 /** What counts now, as `level`. */
-const level = `
+export const level = `
 local level = used
 if rest > 0 and ${isSliding} then
   local left, slow = window - math.max(0, now - since), math.fmod(rest, window)
@@ -67,6 +67,9 @@ elseif rest > 0 then
   level = used + 1
 end
 `
+
+/** A leaky bucket takes a tenth of its limit at once. */
+export const smaller = `if code >= 16 then capacity = math.max(1, (limit - math.fmod(limit, 10)) / 10) end`
 
 /**
  * Of an admission: checks every limit that stands in `args` from `at` on, and counts it in the keys, which are written
@@ -84,7 +87,7 @@ for l = at + 1, #args - 1, 3 do
   ${advance}
   ${level}
   local amount, capacity = code % 8 >= 4 and tokens or 1, limit
-  if code >= 16 then capacity = math.max(1, (limit - math.fmod(limit, 10)) / 10) end
+  ${smaller}
   if full == 0 and level + math.min(amount, capacity) > capacity then full = (l - at + 2) / 3 end
   local n, list = #states, meters[i] or {}
   states[n + 1], states[n + 2], states[n + 3] = used, rest, since

@@ -1,6 +1,7 @@
 import { begin, credit, loadKey, stop } from './redis-account-scripts.ts'
 import { assertHold, claim } from './redis-assert-scripts.ts'
 import { end, finalise } from './redis-end-scripts.ts'
+import { lendScript } from './redis-lend-script.ts'
 import { countLimits } from './redis-meter-rules.ts'
 import { accountRules, drawRules, labelsOf, ofAccount, packParts, partRules, readOwn } from './redis-purse-rules.ts'
 import {
@@ -225,6 +226,7 @@ export const scriptTexts = {
   assert: rules(reads.hold, [listRules, partRules, holdRules, packParts, assertHold]),
   claim: rules(reads.all, [holdRules, claim]),
   begin,
+  lend: lendScript,
 } as const
 
 export type ScriptName = keyof typeof scriptTexts

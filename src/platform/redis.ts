@@ -6,6 +6,7 @@ import type { AccountRecord, KeyRecord } from '../ledger/engine/records.ts'
 import type { Shared } from '../ports.ts'
 import { claim } from './redis-claim.ts'
 import { callOf, replyOf } from './redis-commands.ts'
+import { lend } from './redis-lend.ts'
 import { connectRedis } from './redis-connection.ts'
 import { unpackAccount, unpackKey, unpackMark } from './redis-records.ts'
 import {
@@ -44,6 +45,7 @@ export async function openRedis(options: RedisSharedOptions): Promise<RedisShare
     key: (accountId, keyId) => key(session, accountId, keyId),
     spenderOf: (accountId) => spenderOfCell(cellOf(accountId)),
     begin: (spender, epoch) => begin(session, spender, epoch),
+    shares: (asks) => Promise.all(asks.map((one) => lend(session, one))),
     reaches: (accountId) => isHeard(session, connection.nameOf(cellOf(accountId))),
     away: () => [...session.silent.keys()].filter((server) => !isHeard(session, server)),
     close: () => connection.close(),

@@ -13,6 +13,8 @@ const fields: Readonly<Record<string, Unit>> = {
   output_cost_per_reasoning_token: 'reasoning',
   input_cost_per_audio_token: 'audio_input',
   output_cost_per_audio_token: 'audio_output',
+  input_cost_per_image_token: 'image_input',
+  output_cost_per_image_token: 'image_output',
   input_cost_per_character: 'character',
   input_cost_per_query: 'request',
   input_cost_per_request: 'request',

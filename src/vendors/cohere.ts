@@ -82,13 +82,13 @@ const troubles: readonly TroubleRule[] = [
 
 export const cohere: Vendor = withCohereOperations(
   {
-  id: 'cohere',
-  speaks: [],
-  // oxlint-disable-next-line max-params -- the contract of Vendor
-  request: (call, target, access, stream) => request(call, target, { access, stream }),
-  reader,
-  reply,
-  failure: (head, body) => failureOf(head, body, troubles),
+    id: 'cohere',
+    speaks: [],
+    // oxlint-disable-next-line max-params -- the contract of Vendor
+    request: (call, target, access, stream) => request(call, target, { access, stream }),
+    reader,
+    reply,
+    failure: (head, body) => failureOf(head, body, troubles),
   },
   troubles,
 )

@@ -39,7 +39,9 @@ function tokensIn(usage: JsonObject, unit: Unit): Counts {
   const made = first(usage['output_tokens'], usage['completion_tokens'])
   const total = first(usage['total_tokens'])
   if (read === undefined && made === undefined && total === undefined) return {}
-  const inside = detailsOf(usage['input_tokens_details'] ?? usage['input_token_details'] ?? usage['prompt_tokens_details'])
+  const inside = detailsOf(
+    usage['input_tokens_details'] ?? usage['input_token_details'] ?? usage['prompt_tokens_details'],
+  )
   const details = usage['output_tokens_details'] ?? usage['output_token_details']
   const outside = isObject(details) ? divided(made ?? 0, outputUnits, detailsOf(details)) : { [unit]: made ?? 0 }
   // A rerank is told as a total alone, and some count audio outside of the two.
@@ -99,6 +101,8 @@ function piecesIn(body: JsonObject, usage: JsonObject): Counts {
 
 /** Pictures that were made: one that failed is an error in its place. */
 function picturesIn(data: Json | undefined): number | undefined {
-  const made = objectsOf(data).filter(({ url, b64_json: inside }) => typeof url === 'string' || typeof inside === 'string')
+  const made = objectsOf(data).filter(
+    ({ url, b64_json: inside }) => typeof url === 'string' || typeof inside === 'string',
+  )
   return made.length > 0 ? made.length : undefined
 }

@@ -55,7 +55,7 @@ export function operationVendor(operation: AskedOperation, ways: OperationWays):
     },
     reader: (options) => reader(ways, operation, options),
     reply: (body, options) => reply(operation, ways, { body, options }),
-    parser: parserFor,
+    parser: (type) => parserFor(operation, type),
     failure: (head, body) => failureOf(head, body, ways.troubles ?? []),
   }
 }
@@ -112,8 +112,12 @@ function formFor({ id }: Call, parts: readonly FormPart[], model: string): Body 
 const plainTypes = /^(audio\/|video\/|text\/plain|text\/vtt|text\/srt|application\/(x-subrip|octet-stream|ogg)\b)/
 const textTypes = /^(text\/|application\/x-subrip)/
 
-function parserFor(contentType: string): EventParser | undefined {
+/** Operations whose answers are no JSON, or need not be; others may have a vendor's JSON under any type. */
+const plainOperations: ReadonlySet<AskedOperation> = new Set(['speech', 'transcription'])
+
+function parserFor(operation: AskedOperation, contentType: string): EventParser | undefined {
   if (contentType.includes('text/event-stream')) return createSseParser(maxEventBytes)
+  if (!plainOperations.has(operation)) return undefined
   return plainTypes.test(contentType) ? plainParser(textTypes.test(contentType)) : undefined
 }
 
@@ -130,7 +134,11 @@ function plainParser(isText: boolean): EventParser {
   }
 }
 
-function reader(ways: OperationWays, operation: AskedOperation, { call }: ReaderOptions): (event: ServerEvent) => Piece {
+function reader(
+  ways: OperationWays,
+  operation: AskedOperation,
+  { call }: ReaderOptions,
+): (event: ServerEvent) => Piece {
   const decoder = new TextDecoder()
   const isPlain = call.form === 'bytes' || (call.parts !== undefined && !call.stream)
   return ({ name, data }) => {

@@ -1,6 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Command } from '../../src/ledger/engine/commands.ts'
+import type { RateLimit } from '../../src/core/rate-limit.ts'
+import { openLender } from '../../src/core/shared-limit.ts'
 import type { Clock, Shared } from '../../src/ports.ts'
 import {
   accountId,
@@ -257,6 +259,30 @@ export function sharedContract(name: string, open: (clock: Clock) => Promise<Ope
         expect(holds).toMatchObject([{ id: 'call', recovered: true, parts, own: [wallet(25n)] }])
       }))
 
+    test('counts a call by its tokens once it has ended', () =>
+      withLoaded(async (shared) => {
+        const keys = [keyFacts(5, { limits: timed.slice(2, 3) })]
+        const admitted = await shared.run(admitCommand({ keys, tokens: 80 }))
+        expect(admitted).toMatchObject({ code: 'ok', tokens: { limit: 90, remaining: 10, resetMs: 53_334 } })
+        await shared.run(settleCommand([wallet(40n)]))
+        const [limit] = timed.slice(2, 3)
+        expect((await shared.key(accountId, 5))?.meters).toEqual([{ ...limit, used: 15, rest: 0, atMs: noon }])
+      }))
+
+    test('lends any list of shares as the rules say', () =>
+      fc.assert(
+        fc.asyncProperty(fc.array(anyAsk, { maxLength: 30 }), async (asks) => {
+          await withStore(async (shared, clock) => {
+            const lender = openLender()
+            for (const { passMs, ...ask } of asks) {
+              clock.pass(passMs)
+              expect(await shared.shares([ask])).toEqual([lender.lend(ask, clock.now())])
+            }
+          })
+        }),
+        { numRuns: 60 },
+      ))
+
     test('answers any list of commands as the engine does', () =>
       fc.assert(
         fc.asyncProperty(fc.array(anyCommand, { maxLength: 30 }), (commands) => compare(commands)),
@@ -279,7 +305,26 @@ export function sharedContract(name: string, open: (clock: Clock) => Promise<Ope
   }
 }
 
+const anyAsk = fc.record({
+  id: fc.constantFrom('global', 'model/large'),
+  limit: fc.constantFrom<RateLimit[]>(
+    { of: 'requests', window: 'second', algorithm: 'token_bucket', limit: 20 },
+    { of: 'requests', window: 'minute', algorithm: 'sliding_window', limit: 20 },
+    { of: 'tokens', window: 'minute', algorithm: 'leaky_bucket', limit: 70_000 },
+  ),
+  replica: fc.constantFrom('r1', 'r2', 'r3'),
+  want: fc.oneof(fc.nat(12), fc.nat(50_000)),
+  back: fc.constantFrom(0, 0, 3, 400),
+  passMs: fc.constantFrom(0, 7, 900, 3_100, 40_000),
+})
+
 const id = fc.constantFrom('a', 'b', 'c')
+const timed: readonly RateLimit[] = [
+  { of: 'requests', window: 'second', algorithm: 'leaky_bucket', limit: 30 },
+  { of: 'requests', window: 'hour', algorithm: 'sliding_window', limit: 7 },
+  { of: 'tokens', window: 'minute', algorithm: 'token_bucket', limit: 90 },
+  { of: 'tokens', window: 'minute', algorithm: 'sliding_window', limit: 100 },
+]
 const limited = { requestsPerMinute: 6, concurrency: 2, budgets: [{ limit: 200n, window: 'total' as const }] }
 /** Charges of up to 60 against holds of 40 or less, so that some overflow. */
 const anyCommand: fc.Arbitrary<Command | number> = fc.oneof(
@@ -287,6 +332,10 @@ const anyCommand: fc.Arbitrary<Command | number> = fc.oneof(
   fc.record({ id, amount: fc.bigInt(0n, 40n), limits: fc.boolean() }).map(({ id, amount, limits }) => {
     const keys = [keyFacts(5, limits ? limited : {}), keyFacts(6)]
     return admitCommand({ id, keys, estimate: amount, needs: [{ purse: 7, amount }] })
+  }),
+  fc.record({ id, tokens: fc.nat(60), limits: fc.subarray([...timed]) }).map(({ id, tokens, limits }) => {
+    const keys = [keyFacts(5, { limits: timed }), keyFacts(6, { limits })]
+    return admitCommand({ id, keys, estimate: 0n, needs: [], tokens })
   }),
   fc.record({ id, amount: fc.bigInt(0n, 400n) }).map(({ id, amount }): Command => ({
     type: 'extend',

@@ -18,7 +18,13 @@ function number(value: number, size: 1 | 2 | 4 | 8 = 4, isLittle = false): Uint8
 }
 
 const flac = bytes(80, [0, text('fLaC')], [18, Uint8Array.of(0x0a, 0xc4, 0x42, 0xf0)], [22, number(44_100 * 5)])
-const opus = bytes(400, [0, text('OggS')], [28, text('OpusHead')], [300, text('OggS')], [306, number(48_000 * 7, 8, true)])
+const opus = bytes(
+  400,
+  [0, text('OggS')],
+  [28, text('OpusHead')],
+  [300, text('OggS')],
+  [306, number(48_000 * 7, 8, true)],
+)
 const mp4 = bytes(
   200,
   [0, number(16)],

@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import { canCharge, isOperation, missingPrices, operations, paidOnly, pricedOnly } from '../../src/core/measure.ts'
+import {
+  canCharge,
+  isCharged,
+  isOperation,
+  missingPrices,
+  operations,
+  ownUnits,
+  pricedOnly,
+} from '../../src/core/measure.ts'
 
 describe('an operation can be charged', () => {
   test.each([
@@ -38,9 +46,31 @@ test('an operation is known by its name', () => {
   expect(['toString', 'edits', ''].filter(isOperation)).toEqual([])
 })
 
-test('only what has a price is counted, and only what costs something where anything does', () => {
+test('only what has a price is counted', () => {
   const counts = { input: 1, image_output: 2, second: 3 }
   expect(pricedOnly(counts, { output: 5n, input: 0n })).toEqual({ input: 1, image_output: 2 })
-  expect(paidOnly(counts, { output: 5n, input: 0n })).toEqual({ image_output: 2 })
-  expect(paidOnly(counts, { input: 0n })).toEqual({ input: 1 })
+})
+
+test('a count is charged that costs something, or would if anything did', () => {
+  const prices = { output: 5n, input: 0n }
+  expect([{ input: 1 }, { output: 0 }, { output: 1 }].map((counts) => isCharged(counts, prices))).toEqual([
+    false,
+    false,
+    true,
+  ])
+  expect(isCharged({ input: 1 }, { input: 0n })).toBe(true)
+})
+
+describe('we count ourselves', () => {
+  test.each([
+    ['images', { image: 4n, output: 9n, input: 1n }, ['image']],
+    ['images', { image: 0n, output: 9n, input: 1n }, ['image_output', 'input', 'image_input']],
+    ['speech', { character: 1n, output: 9n }, ['character']],
+    ['transcription', { audio_input: 1n, output: 9n }, ['audio_input', 'output']],
+    ['rerank', { search: 0n }, ['search']],
+    ['embeddings', { request: 1n }, ['request']],
+    ['embeddings', { output: 1n }, []],
+  ] as const)('of %s by %o: %o', (operation, nanos, units) => {
+    expect(ownUnits(operation, nanos)).toEqual(units)
+  })
 })

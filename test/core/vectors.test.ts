@@ -10,7 +10,12 @@ describe('a vector', () => {
   })
 
   test('comes back from base64 as it was', () => {
-    fc.assert(fc.property(floats, (list) => expect(floatsOf(base64OfFloats(list))).toEqual(list)), { numRuns: 50 })
+    fc.assert(
+      fc.property(floats, (list) => {
+        expect(floatsOf(base64OfFloats(list))).toEqual(list)
+      }),
+      { numRuns: 50 },
+    )
   })
 
   test.each(['%', 'AAA=', btoa('\u0000\u0000\u00c0\u007f')])('is not in %s', (text) => {

@@ -45,9 +45,19 @@ describe('what faults do to a call', () => {
     expect(met(away('redis', 101_000, 109_000), away('postgres', 101_000, 109_000))).toBe('served')
   })
 
-  test('a killed call is exposed to a Redis that fails before others have ended it, or that just came back', () => {
-    const at = (fromMs: number, toMs: number) => met(kill(105_000), away('redis', fromMs, toMs))
+  test('a killed call is exposed to a Redis that loses its data before others have ended it, or has just lost it', () => {
+    const at = (fromMs: number, toMs: number) => met(kill(105_000), { ...away('redis', fromMs, toMs), isLoss: true })
     expect([at(100_000, 100_999), at(100_000, 101_000), at(127_000, 128_000), at(127_001, 128_000)]).toEqual([
+      'killed',
+      'killed and exposed',
+      'killed and exposed',
+      'killed',
+    ])
+  })
+
+  test('a Redis that keeps its data exposes those who are killed while it is away, or just after', () => {
+    const at = (fromMs: number, toMs: number) => met(kill(105_000), away('redis', fromMs, toMs))
+    expect([at(100_000, 100_999), at(100_000, 101_000), at(105_000, 106_000), at(105_001, 106_000)]).toEqual([
       'killed',
       'killed and exposed',
       'killed and exposed',

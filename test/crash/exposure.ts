@@ -11,7 +11,7 @@ export interface Met {
 export interface Exposure {
   /** Its gateway was killed while it ran or just after. */
   readonly isKilled: boolean
-  /** Redis was away or lost its data between what its gateway last stored there and the end of it by another. */
+  /** Redis was away when its gateway was killed, or lost its data before another had ended the call. */
   readonly isExposed: boolean
 }
 
@@ -36,11 +36,12 @@ export function exposureOf(faults: readonly Fault[], call: Met): Exposure {
   const writtenMs = waited(outages, { fromMs: call.fromMs, toMs: endMs })
   const troubles = faults
     .filter(({ what }) => what === 'redis')
-    .map(({ fromMs, toMs }) => ({ fromMs, toMs: waited(outages, { fromMs, toMs: toMs + returnMs }) }))
+    .map(({ fromMs, toMs, isLoss }) => ({ isLoss, fromMs, toMs: waited(outages, { fromMs, toMs: toMs + returnMs }) }))
   const isMet = ({ fromMs }: Span) =>
     troubles.some((trouble) => {
       const reapedMs = waited(outages, { fromMs, toMs: fromMs + reapMs })
-      return trouble.fromMs <= reapedMs && trouble.toMs >= fromMs
+      // A Redis that comes back with its data has what was last stored there.
+      return trouble.fromMs <= (trouble.isLoss ? reapedMs : fromMs) && trouble.toMs >= fromMs
     })
   return {
     isKilled: kills.some(({ fromMs, toMs }) => toMs >= call.fromMs && fromMs <= endMs),

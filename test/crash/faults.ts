@@ -57,6 +57,8 @@ export interface Fault {
   readonly kind: string
   /** Of the gateway. */
   readonly at?: number
+  /** Data went with it. */
+  readonly isLoss?: boolean
   /** When the process was killed, if it was. */
   killedMs?: number
   readonly fromMs: number
@@ -74,6 +76,8 @@ export interface Lanes {
   readonly rush: number
   /** Hears of every fault as it begins. */
   begin(fault: Fault): Fault
+  /** Hears of what did not heal. */
+  complain(why: string): void
 }
 
 interface Lane {
@@ -94,7 +98,7 @@ export async function makeFaults(lanes: Lanes, signal: AbortSignal): Promise<voi
     ...(postgres
       ? [lane(lanes, signal, { everyMs: isAlone ? 45_000 : 80_000, fault: () => databaseFault(lanes) })]
       : []),
-    ...(redis ? [lane(lanes, signal, { everyMs: 40_000, fault: () => redisFault(lanes) })] : []),
+    ...(redis ? [lane(lanes, signal, { everyMs: 80_000, fault: () => redisFault(lanes) })] : []),
   ])
 }
 
@@ -111,12 +115,12 @@ const shortPauseMs = 6_000
 const longPauseMs = 20_000
 
 /** A kill, a pause, or a pause that ends in a kill. */
-async function gatewayFault({ installation, clocks, random, rush, begin }: Lanes, at: number): Promise<void> {
+async function gatewayFault({ installation, clocks, random, rush, begin, complain }: Lanes, at: number): Promise<void> {
   const gateway = installation.gateways[at]
   const clock = clocks[at]
   if (!gateway || !clock) return
   // A process that is on its way up is killed as well, but a gateway must also serve now and then.
-  if (random() < 0.8) await gateway.up()
+  if (random() < 0.8) await gateway.up().catch((error: unknown) => complain(`gateway ${at}: ${String(error)}`))
   const { process } = gateway
   const chosen = random()
   const start = { what: 'gateway', at, fromMs: performance.now(), toMs: Number.POSITIVE_INFINITY } as const
@@ -164,7 +168,8 @@ const redisKinds = ['Redis kill -9, data kept', 'Redis kill -9, data lost', 'Red
 async function redisFault({ installation: { redis }, random, rush, begin }: Lanes): Promise<void> {
   if (!redis) return
   const kind = redisKinds[Math.floor(random() * redisKinds.length)] ?? redisKinds[0]
-  const fault = begin({ what: 'redis', kind, fromMs: performance.now(), toMs: Number.POSITIVE_INFINITY })
+  const isLoss = kind.endsWith('data lost') || kind.endsWith('FLUSHALL')
+  const fault = begin({ what: 'redis', kind, isLoss, fromMs: performance.now(), toMs: Number.POSITIVE_INFINITY })
   if (kind === 'Redis FLUSHALL') await redis.send('FLUSHALL')
   else if (kind === 'Redis pause') {
     redis.process.kill('SIGSTOP')

@@ -95,6 +95,7 @@ export function report(world: World, findings: Findings): Report {
     driftUnder: findings.driftUnder,
     settledMs: findings.settledMs,
     breaches: [
+      ...findings.complaints,
       ...findings.breaches,
       ...(endless === 0 ? [] : [`${endless} calls never came to an end`]),
       ...judged.flatMap((one) => (one.breach === undefined ? [] : [tellBreach(one, faults)])),

@@ -83,7 +83,17 @@ async function play(world: World, vendor: Awaited<ReturnType<typeof startVendorP
     faults.push(fault)
     return fault
   }
-  const lanes = { installation, vendor, clocks, random: randomFrom(options.seed + 1), rush: options.rush ?? 1, begin }
+  const complaints: string[] = []
+  const complain = (why: string) => void complaints.push(why)
+  const lanes = {
+    installation,
+    vendor,
+    clocks,
+    random: randomFrom(options.seed + 1),
+    rush: options.rush ?? 1,
+    begin,
+    complain,
+  }
   const making = makeFaults(lanes, stop.signal)
   const calling = Array.from({ length: callers }, () => callOn(world, { random, seen, signal: stop.signal }))
   const end = performance.now() + options.minutes * 60_000
@@ -95,8 +105,8 @@ async function play(world: World, vendor: Awaited<ReturnType<typeof startVendorP
   stop.abort()
   await making
   options.progress('healed; waiting for the calls under way')
-  await installation.up()
-  return { seen, faults, endless: await unended(calling) }
+  await installation.up().catch((error: unknown) => complain(String(error)))
+  return { seen, faults, complaints, endless: await unended(calling) }
 }
 
 /** How many callers still listen to a call after all the time that one may take. */

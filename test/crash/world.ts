@@ -46,6 +46,8 @@ export interface World {
 export interface Played {
   readonly seen: readonly Seen[]
   readonly faults: readonly Fault[]
+  /** What did not heal, in words. */
+  readonly complaints: readonly string[]
   /** Calls that never came to an end. */
   readonly endless: number
 }

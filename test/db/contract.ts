@@ -425,6 +425,19 @@ export function dbContract(name: string, open: () => Promise<Database>): void {
         expect(lease.lent).toBe(lent)
       })
 
+      test('are opened a new epoch for once by those who look at the same time', async () => {
+        const spender = newName('spender')
+        expect(await books.epochOf(spender)).toBe(0)
+        const opened = await Promise.all([0, 0, 0].map((after) => books.openEpoch(spender, after)))
+        expect([opened.toSorted((a, b) => a - b), await books.epochOf(spender)]).toEqual([[0, 0, 1], 1])
+      })
+
+      test('stay open where a spender has another epoch than was seen', async () => {
+        const { purse, spender, epoch, lease } = await payer(100n)
+        expect(await books.openEpoch(spender, epoch - 1)).toBe(0)
+        expect(await books.lend({ purse, spender, epoch, want: 1n })).toEqual({ id: lease, lent: 100n })
+      })
+
       test('are not granted under an epoch that is over', async () => {
         const { purse, spender, epoch } = await payer(100n)
         expect(await books.openEpoch(spender)).toBe(epoch + 1)

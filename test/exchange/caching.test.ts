@@ -19,7 +19,12 @@ beforeAll(async () => {
   vendor = await startVendor()
   gateway = await startGateway({
     vendorUrl: vendor.url,
+    vendors: `
+  plain: { adapter: qwen, base_url: '${vendor.url}', api_keys: [vendor-secret] }`,
     models: `
+  plain-model:
+    targets: [{ vendor: plain, model: vendor-model }]
+    prices: { input: 1, output: 2 }
   cached-model:
     targets: [{ vendor: fake, model: vendor-model }]
     prices: { input: 1, output: 2 }
@@ -111,6 +116,41 @@ describe('an identical call', () => {
     const off = [await ask({ model: 'uncached-model' }), await ask({ model: 'uncached-model' })]
     expect([first, ...off].map(stateOf)).toEqual(['bypass', 'bypass', 'bypass'])
     expect(vendor.calls).toHaveLength(3)
+  })
+})
+
+describe('in every dialect', () => {
+  const text = 'Tell me something'
+  const contents = [{ role: 'user', parts: [{ text }] }]
+  const generate = '/v1beta/models/test-model'
+  test.each<[path: string, body: Record<string, unknown>]>([
+    ['/v1/messages', { model: 'test-model', max_tokens: 100, messages }],
+    ['/v1/messages', { model: 'test-model', max_tokens: 100, messages, stream: true }],
+    ['/v1/responses', { model: 'plain-model', input: text }],
+    ['/v1/responses', { model: 'plain-model', input: text, stream: true }],
+    [`${generate}:generateContent`, { contents }],
+    [`${generate}:streamGenerateContent?alt=sse`, { contents }],
+  ])('%s gives the same answer again: %j', async (path, body) => {
+    const send = async () => {
+      const answer = await fetch(gateway.url + path, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${account.key}`,
+          'content-type': 'application/json',
+          'x-tollgate-cache': 'on',
+        },
+        body: JSON.stringify(body),
+      })
+      const raw = await answer.text()
+      // Names and times are the call's own, and so is what it costs.
+      const said = raw.replace(/"(?:id|item_id|request_id|responseId|created_at|completed_at|cost)":[^,}]+/g, '')
+      return { state: answer.headers.get('x-tollgate-cache'), said, status: answer.status }
+    }
+    const [first, second] = [await send(), await send()]
+    expect(first).toMatchObject({ state: 'miss', status: 200 })
+    expect(second).toEqual({ ...first, state: 'hit' })
+    expect(second.said).toContain('three')
+    expect(vendor.calls).toHaveLength(1)
   })
 })
 

@@ -184,7 +184,17 @@ describe('a request is refused that', () => {
 
   test('is anything else than these, with an error of ours', () => {
     const all = [embeddings, moderations, rerank, images, imageEdits, speech, transcriptions, generateEmbed]
-    const names = fc.constantFrom('model', 'input', 'documents', 'query', 'prompt', 'n', 'content', 'requests', 'images')
+    const names = fc.constantFrom(
+      'model',
+      'input',
+      'documents',
+      'query',
+      'prompt',
+      'n',
+      'content',
+      'requests',
+      'images',
+    )
     const body = fc.dictionary(names, fc.jsonValue({ maxDepth: 3 }))
     fc.assert(
       fc.property(fc.constantFrom(...all), body, (front, given) => {
@@ -202,7 +212,7 @@ describe('a request is refused that', () => {
 describe("Google's embeddings", () => {
   const content = { parts: [{ text: 'a' }, { text: 'b' }] }
 
-  test('are OpenAI\'s in other words', () => {
+  test("are OpenAI's in other words", () => {
     const call = read(generateEmbed, { content, outputDimensionality: 3 })
     expect(call.inner).toEqual({ model: 'm', input: ['ab'], dimensions: 3 })
     expect(generateEmbed.reply(call, { data: [{ embedding: [1, 2] }] })).toEqual({ embedding: { values: [1, 2] } })

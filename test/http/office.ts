@@ -8,16 +8,19 @@ import { migrate } from '../../src/db/migrate.ts'
 import { apiKey } from '../../src/db/schema.ts'
 import { loadCatalog, provision } from '../../src/gateway/catalog.ts'
 import { openCatalog, type LiveCatalog } from '../../src/gateway/live-catalog.ts'
+import { keyOpener } from '../../src/gateway/vendor-key-rows.ts'
 import { adminAccounts } from '../../src/http/admin-accounts.ts'
 import { adminCatalog } from '../../src/http/admin-catalog.ts'
 import { adminGrants } from '../../src/http/admin-grants.ts'
 import { adminKeys } from '../../src/http/admin-keys.ts'
 import { adminRefunds } from '../../src/http/admin-refunds.ts'
 import { adminUsage } from '../../src/http/admin-usage.ts'
+import { adminVendorKeys } from '../../src/http/admin-vendor-keys.ts'
 import { selfUsage } from '../../src/http/self-usage.ts'
 import type { Crypto } from '../../src/ports.ts'
 import { openCrypto } from '../../src/platform/crypto.ts'
 import { openPglite } from '../../src/platform/pglite.ts'
+import { openSeal } from '../../src/platform/seal.ts'
 import { handClock, type HandClock } from '../auth/books.ts'
 
 export type Body = Readonly<Record<string, unknown>>
@@ -60,7 +63,9 @@ export async function openOffice(yaml = ''): Promise<Office> {
   await migrate(database, noonMs)
   const config = readConfig({ text: yaml, path: 'office.yaml', env: {} })
   await provision(database, config)
-  const catalog = await openCatalog(() => loadCatalog(database, config))
+  const seal = openSeal('a secret of this test')
+  const openKey = keyOpener(seal, () => {})
+  const catalog = await openCatalog(() => loadCatalog(database, config, openKey))
   const [crypto, clock] = [openCrypto('a secret of this test'), handClock(noonMs)]
   const books = openBooks(database, { now: () => clock.now() })
   const auth = createAuthenticator({ books, crypto, clock })
@@ -76,6 +81,7 @@ export async function openOffice(yaml = ''): Promise<Office> {
     database,
     books,
     crypto,
+    seal,
     clock,
     auth,
     changed,
@@ -85,7 +91,16 @@ export async function openOffice(yaml = ''): Promise<Office> {
     catalog: catalog.current,
     catalogChanged: () => catalog.reload(),
   }
-  for (const routes of [adminKeys, adminAccounts, adminGrants, adminCatalog, adminRefunds, adminUsage, selfUsage])
+  for (const routes of [
+    adminKeys,
+    adminAccounts,
+    adminGrants,
+    adminCatalog,
+    adminVendorKeys,
+    adminRefunds,
+    adminUsage,
+    selfUsage,
+  ])
     app.route('/', routes(deps))
   app.onError((caught, c) => {
     const { status, code, param, message } = GatewayError.from(caught)

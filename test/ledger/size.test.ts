@@ -95,3 +95,13 @@ test('a call is one request where requests have a price', () => {
     { input: 1 },
   ])
 })
+
+describe('a quote of pieces', () => {
+  const prices = setOf({ image: 40n, output: 1_000_000n, request: 2n })
+
+  test('is their price beside that of tokens and of the request', () => {
+    const asked = { inputTokens: 5, outputTokens: 3, startedAtMs, pieces: { image: 4, second: 9 } }
+    expect(quote(asked, prices)).toBe(4n * 40n + 3n + 2n)
+    expect(coveredOutput(169n, asked, prices)).toBe(7)
+  })
+})

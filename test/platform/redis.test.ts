@@ -271,6 +271,23 @@ describe.skipIf(!hasRedis)('faults', () => {
     shared.close()
   })
 
+  test('what is due in a cell that nobody has entered since a restart is told by its spender, and taken in a new epoch', async () => {
+    let nowMs = 1_000_000
+    const { shared } = await open({ testClock: { ...systemClock, now: () => nowMs } })
+    await load(shared, 1)
+    await shared.run(admitCommand())
+    await redis.restart()
+    nowMs += 30_000
+    const spender = shared.spenderOf(accountId)
+    await eventually(async () => {
+      expect(await shared.claim(10, 10_000)).toEqual({ code: 'ok', holds: [], ownerless: [spender] })
+    })
+    await begin(shared, 2)
+    const { holds, ownerless } = await shared.claim(10, 10_000)
+    expect([holds.map(({ id }) => id), ownerless]).toEqual([[asserted.hold.id], undefined])
+    shared.close()
+  })
+
   test('an emptied server answers with no epoch', async () => {
     const { shared } = await open()
     await load(shared, 1)

@@ -9,7 +9,7 @@ import type { Reading } from './reader.ts'
 import type { ReceivedRequest } from './recorded-vendor.ts'
 import { Run, type Bench, type Recording } from './run.ts'
 import type { Tongue } from './tongue.ts'
-import { tongues } from './tongues.ts'
+import { conversations, tongues } from './tongues.ts'
 
 /*
  * Recordings of a vendor, asked for in the dialects that it does not speak: text, reasoning, tool calls, the class of
@@ -198,7 +198,7 @@ async function refusal(crossed: Crossed): Promise<void> {
 
 /** The dialects in which a vendor's answers are crossed: those that it does not speak itself. */
 export function crossings(speaks: readonly string[]): readonly Tongue[] {
-  return [...tongues.values()].filter(
+  return conversations.filter(
     ({ dialect }) => !speaks.includes(dialect) && fronts.some((front) => front.dialect === dialect),
   )
 }

@@ -152,7 +152,15 @@ interface Exchange {
   readonly type?: string
 }
 
-function exchange({ agent, port, key, method, path, body, type = 'application/json' }: Exchange): Promise<CallerAnswer> {
+function exchange({
+  agent,
+  port,
+  key,
+  method,
+  path,
+  body,
+  type = 'application/json',
+}: Exchange): Promise<CallerAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<CallerAnswer>()
   const headers = {
     authorization: `Bearer ${key}`,

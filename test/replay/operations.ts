@@ -104,7 +104,8 @@ function askingFor({ entry, asked, model }: Recording): Asking {
     const path = asked['images'] === undefined ? '/v1/images/generations' : '/v1/images/edits'
     return { path, body: json(asked) }
   }
-  if (entry.kind === 'audio') return asked['input'] === undefined ? form(model, entry.streaming) : { path: '/v1/audio/speech', body: json(asked) }
+  if (entry.kind === 'audio')
+    return asked['input'] === undefined ? form(model, entry.streaming) : { path: '/v1/audio/speech', body: json(asked) }
   if (asked['requests'] !== undefined) return { path: `/v1beta/models/${model}:batchEmbedContents`, body: json(asked) }
   return { path: '/v1/embeddings', body: json(inOpenai(asked, model)) }
 }
@@ -172,7 +173,9 @@ function vectorsOf({ data, embeddings, embedding }: Loose): readonly unknown[] |
   if (embeddings !== undefined) return (embeddings as Loose)['float'] as readonly unknown[]
   const items = Array.isArray(data) ? (data as readonly Loose[]) : []
   if (items.length === 0 || items.some((item) => item['embedding'] === undefined)) return undefined
-  return items.map((item) => (typeof item['embedding'] === 'string' ? smallNumbers(item['embedding']) : item['embedding']))
+  return items.map((item) =>
+    typeof item['embedding'] === 'string' ? smallNumbers(item['embedding']) : item['embedding'],
+  )
 }
 
 /** Of a recording in signed bytes; floats in base64 are compared as their bytes too. */

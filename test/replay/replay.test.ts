@@ -49,6 +49,14 @@ describe('recordings of our own in the dialects that their vendors do not speak'
 })
 
 describe.skipIf(!hasShared)('recorded traffic', () => {
+  test('of what is no conversation comes out as its vendor sent it', { timeout: 60_000 }, async () => {
+    const kinds = ['embeddings', 'images', 'audio', 'rerank', 'moderations']
+    const reports = await replay({ dir: shared, vendors: ['openai', 'cohere', 'gemini', 'mistral'], kinds, progress })
+    expect(reports.map(({ vendor, passed, failures }) => ({ vendor, isEmpty: passed === 0, failures }))).toEqual(
+      ['cohere', 'gemini', 'mistral', 'openai'].map((vendor) => ({ vendor, isEmpty: false, failures: [] })),
+    )
+  })
+
   test.each([
     ['anthropic', 'messages', false],
     ['anthropic', 'messages', true],

@@ -14,7 +14,8 @@ import { replayNative } from './native.ts'
 import { isOperationKind, recordingRequest, replayOperation, whyNoOperation } from './operations.ts'
 import type { Bench, Recording } from './run.ts'
 import type { Form } from './tongue.ts'
-import { tongues } from './tongues.ts'
+import { chatTongue } from './tongue-chat.ts'
+import { conversations, tongues } from './tongues.ts'
 
 export interface ReplayOptions {
   readonly dir: string
@@ -61,6 +62,7 @@ interface FolderOptions extends ReplayOptions {
 /** Kinds of a folder whose wire is not that of the adapter of its name. */
 const adapterOfKind: Readonly<Record<string, string>> = {
   'gemini/chat': 'gemini-compatible',
+  'openai/completions': 'openai-completions',
   'ollama/ollama-chat': 'ollama-native',
   'qwen/native-generation': 'dashscope',
   'qwen/native-multimodal': 'dashscope',
@@ -72,7 +74,10 @@ async function replayFolder(folder: Folder, options: FolderOptions): Promise<Ven
   for (const entry of folder.entries) {
     const adapter = adapterOfKind[`${folder.vendor}/${entry.kind}`] ?? folder.vendor
     const reason =
-      unsupported[entry.id] ?? whyNoOperation(entry.id) ?? whyNot(adapter, entry.kind, options.crossed === true) ?? whyNotCrossed(entry, options)
+      unsupported[entry.id] ??
+      whyNoOperation(entry.id) ??
+      whyNot(adapter, entry.kind, options.crossed === true) ??
+      whyNotCrossed(entry, options)
     if (reason === undefined) recordings.set(adapter, [...(recordings.get(adapter) ?? []), load(folder, entry)])
     else skipped.set(reason, (skipped.get(reason) ?? 0) + 1)
   }
@@ -101,7 +106,7 @@ function whyNot(vendor: string, kind: string, isCrossed: boolean): string | unde
   if (!adapter || addresses[vendor]?.local) return 'no adapter has the name of this folder'
   if (isCrossed)
     return wiresOf(adapter).includes(kind) ? undefined : `kind ${kind} is not what other dialects are told in`
-  if (isOperationKind(kind)) return undefined
+  if (isOperationKind(kind) || isOtherWire(vendor, kind)) return undefined
   const tongue = tongues.get(kind)
   if (!tongue) return `kind ${kind} is not replayed`
   return adapter.speaks.includes(tongue.dialect) ? undefined : `this adapter does not speak ${tongue.dialect}`
@@ -128,9 +133,14 @@ const otherWires: Readonly<Record<string, readonly string[]>> = {
   'ollama-native': ['ollama-chat'],
 }
 
+/** Whether callers can only have it translated; then they ask for chat completions. */
+function isOtherWire(adapter: string, kind: string): boolean {
+  return otherWires[adapter]?.includes(kind) === true
+}
+
 /** The kinds of recordings that a vendor answers with to callers of other dialects. */
 function wiresOf({ id, speaks }: Vendor): readonly string[] {
-  const spoken = [...tongues.values()].find(({ dialect }) => speaks.includes(dialect))
+  const spoken = conversations.find(({ dialect }) => speaks.includes(dialect))
   return spoken ? [spoken.kind] : (otherWires[id] ?? [])
 }
 
@@ -190,7 +200,7 @@ async function replayAll(
     try {
       for (const [at, recording] of recordings.entries()) {
         if (at % progressEvery === 0) progress(`${vendor}: ${at} of ${recordings.length}`)
-        const differences = options.crossed ? await crossAll(bench, recording) : await replayOne(bench, recording)
+        const differences = options.crossed ? await crossAll(bench, recording) : await replayOne(bench, vendor, recording)
         if (differences.length > 0) failures.push({ id: recording.entry.id, differences })
       }
     } finally {
@@ -203,9 +213,10 @@ async function replayAll(
   return failures
 }
 
-function replayOne(bench: Bench, recording: Recording): Promise<readonly string[]> {
+function replayOne(bench: Bench, adapter: string, recording: Recording): Promise<readonly string[]> {
   const { kind } = recording.entry
   if (isOperationKind(kind)) return replayOperation(bench, recording)
+  if (isOtherWire(adapter, kind)) return replayCrossed(bench, recording, chatTongue)
   const tongue = kind === 'chat' ? undefined : tongues.get(kind)
   return tongue ? replayNative(bench, recording, tongue) : replayEntry(bench, recording)
 }

@@ -2,7 +2,7 @@ import OpenAI, { APIError, APIUserAbortError, BadRequestError, InternalServerErr
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openTokenizer } from '../../src/platform/tokenizer.ts'
 import type { Tokenizer } from '../../src/ports.ts'
-import { booked, onlyCall } from '../support/booked.ts'
+import { booked, onlyCall, standing } from '../support/booked.ts'
 import { startGateway, type TestAccount, type TestGateway } from '../support/gateway.ts'
 import { base64Of, bytes, embed, formOf, operationModels, vectors, wav } from '../support/operations.ts'
 import { type FakeVendor, json, openStream, startVendor } from '../support/vendor.ts'
@@ -93,7 +93,10 @@ describe('embeddings', () => {
 
   test('of tokens are counted as so many', async () => {
     vendor.behave(embed('float'))
-    const tokens = [[1, 2, 3], [4, 5]]
+    const tokens = [
+      [1, 2, 3],
+      [4, 5],
+    ]
     const { response } = await client.embeddings.create({ model: 'embed', input: tokens }).withResponse()
     expect(await bookedAs(response)).toEqual(complete({ input: 5 }, 5_000n, 'counted'))
   })
@@ -251,6 +254,21 @@ describe('speech', () => {
     expect(vendor.calls[0]?.body).toEqual({ model: 'vendor-voice', voice: 'alloy', input })
   })
 
+  test('is not sent faster than it is taken', async () => {
+    const [piece, count] = [new Uint8Array(1024 * 1024), 64]
+    let sent = 0
+    vendor.behave(async (_, response) => {
+      response.writeHead(200, { 'content-type': 'audio/wav' })
+      for (; sent < count; sent++)
+        if (!response.write(piece)) await new Promise((resolve) => response.once('drain', resolve))
+      response.end()
+    })
+    const response = await ask()
+    for (let at = 0; at < 5; at++) await standing(gateway, account)
+    expect(sent).toBeLessThan(count)
+    expect((await response.arrayBuffer()).byteLength).toBe(count * piece.length)
+  })
+
   test('that breaks off breaks the connection', async () => {
     vendor.behave((_, response) => {
       response.writeHead(200, { 'content-type': 'audio/mpeg' })
@@ -279,7 +297,10 @@ describe('speech', () => {
       response.write(sound[1])
     })
     const abort = new AbortController()
-    const response = await client.audio.speech.create({ model: 'voice', voice: 'alloy', input }, { signal: abort.signal })
+    const response = await client.audio.speech.create(
+      { model: 'voice', voice: 'alloy', input },
+      { signal: abort.signal },
+    )
     const reader = response.body?.getReader()
     await reader?.read()
     abort.abort()

@@ -214,21 +214,6 @@ export const mutants: readonly Mutant[] = [
     })),
   },
   {
-    name: 'a hold that was reaped is settled again',
-    profile: 'replicas: pause and outage',
-    hooks: {
-      engine: (original: Engine): Engine =>
-        ((records: Records, command: Command, nowMs: number) =>
-          original(
-            command.type === 'settle' && records.hold?.state === 'reaped'
-              ? { ...records, hold: { ...records.hold, state: 'held' } }
-              : records,
-            command,
-            nowMs,
-          )) as Engine,
-    },
-  },
-  {
     name: 'finalise forgets what the books have charged beyond',
     profile: 'replicas: Redis outage',
     hooks: after('finalise', ({ account, keys }, _, decision) => ({

@@ -1,4 +1,5 @@
 import { SharedUnavailable } from '../../src/core/shared-unavailable.ts'
+import { openLender } from '../../src/core/shared-limit.ts'
 import { LedgerAssertion } from '../../src/ledger/engine/assert.ts'
 import type { Command, Decision, OtherEpoch, ReplyTo } from '../../src/ledger/engine/commands.ts'
 import type { decide } from '../../src/ledger/engine/decide.ts'
@@ -260,6 +261,7 @@ export function simShared(world: World, owner: Owner, { server, link, onAssertio
       return undefined
     })
   }
+  const lender = openLender()
   return {
     async run(command) {
       const spender = redisSpender(command.accountId)
@@ -278,6 +280,7 @@ export function simShared(world: World, owner: Owner, { server, link, onAssertio
       epochs.set(spender, stands)
       return stands
     },
+    shares: (asks) => ask(() => asks.map((each) => lender.lend(each, world.nowMs))),
     reaches: () => silentSinceMs === undefined || world.nowMs - silentSinceMs < awayMs,
   }
 }

@@ -53,15 +53,16 @@ export async function simulate(seed: number, profile: Profile, hooks: Hooks = {}
  * Where messages are lost, some checkpoints more. All of it where the process died while its holds had no second home.
  */
 function boundOf({ profile, troubles }: State, truth: Truth): number {
-  const { killedAtMs, startedAtMs, delivered, promptTokens } = truth
+  const { killedAtMs, startedAtMs, delivered, promptTokens, vendorUsage } = truth
   if (killedAtMs === undefined) return 0
+  const all = Math.max(delivered, vendorUsage?.completion ?? 0) + promptTokens
   const isAlone = troubles.some(({ fromMs, toMs }) => fromMs <= killedAtMs + reapedMs && toMs >= startedAtMs)
-  if (isAlone) return delivered + promptTokens
+  if (isAlone) return all
   const windowMs = profile.network > 0 ? 10_600 : profile.replicas > 0 ? 3_000 : 2_600
   const recent = truth.deliveries.filter(({ atMs }) => atMs > killedAtMs - windowMs)
   const tokens = recent.reduce((sum, one) => sum + one.tokens, 0)
   // A call that was never checkpointed is reaped at zero, prompt and all.
-  return tokens === delivered ? tokens + promptTokens : tokens
+  return tokens === delivered ? all : tokens
 }
 
 /** By then another process has ended the calls of one that was killed. */

@@ -97,11 +97,14 @@ const wakesAtMs = 240_000
 const endMs = 420_000
 
 /** The cheaper of two targets dies and comes back. */
-export async function deathFigures(how: Condition, seed: number): Promise<readonly Figure[]> {
+export async function deathFigures(
+  how: Condition,
+  { seed, perSecond }: { seed: number; perSecond: number },
+): Promise<readonly Figure[]> {
   const condition = (ms: number): Condition => (ms >= diesAtMs && ms < wakesAtMs ? how : 'well')
   const scripts = [script('cheap', { input: 1, output: 2, condition }), script('spare', { input: 2, output: 4 })]
   const traffic = openTraffic(scripts, { strategy: 'cost', hedgeMs: 900, slowMs: 800 }, seed)
-  pour(traffic, { perSecond: 50, untilMs: endMs }, () =>
+  pour(traffic, { perSecond, untilMs: endMs }, () =>
     traffic.call({ session: String(traffic.random()), promptTokens: 50, outputTokens: 20 }),
   )
   await traffic.time.runUntil(endMs + 400_000)

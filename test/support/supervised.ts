@@ -74,16 +74,20 @@ export async function superviseGateway(data: string, env: Readonly<Record<string
 }
 
 async function isUp(url: string, process: () => Program): Promise<void> {
+  let told = 'nothing'
   const ready = async () => {
     const answer = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(askMs) }).catch(() => undefined)
-    await answer?.body?.cancel()
+    told = (await answer?.text().catch(() => undefined)) ?? 'nothing'
     if (answer?.status === 200) return true
     await wait(pollMs)
     return undefined
   }
   await until('a gateway that is ready', ready).catch((error: unknown) => {
-    throw new Error(`the gateway did not come up: ${process().out().slice(-2_000)}${process().error()}`, {
-      cause: error,
-    })
+    throw new Error(
+      `the gateway did not come up, and said ${told}: ${process().out().slice(-2_000)}${process().error()}`,
+      {
+        cause: error,
+      },
+    )
   })
 }
