@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { buildKeys, buildRouting } from './config/build-routing.ts'
+import { buildKeys, buildRouting, checkCanary } from './config/build-routing.ts'
 import {
   buildCaching,
   buildIdempotency,
@@ -221,6 +221,7 @@ function checkModel(path: Path, model: RawMap, { vendors, fail }: { vendors: rea
   }
   if (isMap(prices)) checkPrices([...path, 'prices'], prices, fail)
   if (isMap(prices)) checkCharge([...path, 'prices'], { prices, operation: model['operation'] }, fail)
+  checkCanary(path, model, fail)
   const seen = new Set<string>()
   for (const [index, target] of (Array.isArray(targets) ? (targets as unknown[]) : []).entries()) {
     if (!isMap(target) || typeof target['vendor'] !== 'string') continue

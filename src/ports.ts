@@ -304,7 +304,10 @@ export type Standing =
 /** Calls that must happen once, and what they were answered; durable where the store is. Every method may reject. */
 export interface Repeats {
   /** Takes a name for `leaseMs`, or tells what stands there. `owner` names the call, `digest` what it asks for. */
-  begin(name: string, call: { readonly owner: string; readonly digest: string; readonly leaseMs: number }): Promise<Standing>
+  begin(
+    name: string,
+    call: { readonly owner: string; readonly digest: string; readonly leaseMs: number },
+  ): Promise<Standing>
   /** The call still runs. */
   extend(name: string, owner: string, leaseMs: number): Promise<void>
   /** The call was answered. Nothing changes where another has the name by now. */

@@ -35,6 +35,7 @@ describe('an empty file', () => {
       vendors: new Map(),
       models: new Map(),
       accounts: new Map(),
+      limits: { tiers: new Map(), shared: [], shedding: { eventLoopMs: 200, calls: 10_000 } },
       exchange: [],
       policies: { unstreamed: 'auto', clientAbort: 'cancel', abortBeforeContent: 'free' },
       cache: { memoryBytes: 67_108_864, memoryEntries: 10_000, redisBytes: 67_108_864, isInDatabase: false },
@@ -46,6 +47,8 @@ describe('an empty file', () => {
       secret: undefined,
       databaseUrl: undefined,
       redisUrls: undefined,
+      migrationDatabaseUrl: undefined,
+      vendorKeySecret: undefined,
     })
   })
 
@@ -256,7 +259,7 @@ describe('a fault', () => {
       'an unknown section',
       'servers: {}',
       [
-        'x.yaml:1:1 servers: is not known here; known are: server, vendors, models, accounts, exchange_rates, defaults, holds',
+        'x.yaml:1:1 servers: is not known here; known are: server, vendors, models, accounts, exchange_rates, defaults, cache, idempotency, limits, probes, holds',
       ],
     ],
     [
@@ -278,7 +281,9 @@ describe('a fault', () => {
     [
       'no map at all',
       '- a',
-      ['x.yaml:1:1 file: must be a map with: server, vendors, models, accounts, exchange_rates, defaults, holds'],
+      [
+        'x.yaml:1:1 file: must be a map with: server, vendors, models, accounts, exchange_rates, defaults, cache, idempotency, limits, probes, holds',
+      ],
     ],
     [
       'a variable that is not set',

@@ -38,6 +38,11 @@ export function cpuUs(pid: number): number {
     .reduce((sum, path) => sum + Number(read(path).split(' ')[0] ?? 0) / 1_000, 0)
 }
 
+/** Microseconds of CPU that the main thread of a process has used. */
+export function mainThreadUs(pid: number): number {
+  return Number(read(`/proc/${pid}/task/${pid}/schedstat`).split(' ')[0] ?? 0) / 1_000
+}
+
 /** Resident memory of a process's family, in MB; pages that two of them share count twice. */
 export function residentMb(pid: number): number {
   return familyOf(pid).reduce((sum, member) => {

@@ -21,32 +21,36 @@ export interface Shares {
   readonly busyUs: number
   /** By where the code lies that ran. */
   readonly places: readonly Share[]
-  /** By the innermost part of ours that it ran for. */
+  /** By the innermost file of ours that it ran for, and by that file's folder. */
   readonly stages: readonly Share[]
+  readonly files: readonly Share[]
   readonly functions: readonly Share[]
 }
 
-const ours = /\/src\/([^/]+)(?:\/([^/]+))?/
-const parts = new Set(['ledger', 'platform', 'db', 'gateway'])
+const ours = /\/src\/(.+)$/
 /** Deeper than any stack that V8 keeps. */
 const mostDepth = 2_000
 
-/** The part of the repository that a file belongs to: a stage, and its file where a stage does many things. */
-function stageOf(url: string): string | undefined {
+/** The file of ours that is run, without what stands before `src`; undefined for code of others. */
+function fileOf(url: string): string | undefined {
   const found = url.includes('/node_modules/') ? undefined : ours.exec(url)
-  if (!found) return undefined
-  const [, folder = '', file] = found
-  return file !== undefined && parts.has(folder)
-    ? `${folder}/${file.replace(/\.ts$/, '')}`
-    : folder.replace(/\.ts$/, '')
+  return found?.[1]
+}
+
+/** A folder of `src`, or a file that stands in none. */
+function stageOf(file: string): string {
+  return file.replace(/\/.*|\.ts$/, '')
+}
+
+function libraryOf(url: string): string | undefined {
+  return /\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1]
 }
 
 function placeOf(url: string, name: string): string {
-  if (url.startsWith('wasm:')) return 'WebAssembly (PGlite, llhttp)'
-  const library = /\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1]
+  const library = libraryOf(url)
   if (library !== undefined) return library
-  const stage = stageOf(url)
-  if (stage !== undefined) return `src/${stage.replace(/\/.*/, '')}`
+  const file = fileOf(url)
+  if (file !== undefined) return `src/${stageOf(file)}`
   if (url.startsWith('node:')) return 'node'
   return name.startsWith('(') ? name : 'native code without a name'
 }
@@ -62,17 +66,19 @@ export function sharesOf({ nodes, startTime, samples, timeDeltas }: Profile, fro
   }
   const byId = new Map(nodes.map((node) => [node.id, node]))
   const parents = new Map(nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)))
-  const stageFor = (id: number): string => {
+  /** The innermost answer on a stack. */
+  const innermost = (id: number, of: (url: string) => string | undefined): string | undefined => {
     let up: number | undefined = id
     for (let depth = 0; up !== undefined && depth < mostDepth; depth++) {
-      const stage = stageOf(byId.get(up)?.callFrame.url ?? '')
-      if (stage !== undefined) return stage
+      const found = of(byId.get(up)?.callFrame.url ?? '')
+      if (found !== undefined) return found
       up = parents.get(up)
     }
-    return 'none of ours on the stack'
+    return undefined
   }
   const places = new Map<string, number>()
   const stages = new Map<string, number>()
+  const files = new Map<string, number>()
   const functions = new Map<string, number>()
   let busyUs = 0
   for (const [id, us] of selfUs) {
@@ -80,11 +86,17 @@ export function sharesOf({ nodes, startTime, samples, timeDeltas }: Profile, fro
     if (functionName === '(idle)') continue
     busyUs += us
     const where = url === '' ? '' : ` ${url.replace(/^.*\/(?=node_modules\/|src\/)/, '')}:${lineNumber + 1}`
-    add(places, placeOf(url, functionName), us)
-    add(stages, functionName.startsWith('(') && url === '' ? functionName : stageFor(id), us)
-    add(functions, url.startsWith('wasm:') ? 'WebAssembly' : `${functionName || 'anonymous'}${where}`, us)
+    const isWasm = url.startsWith('wasm:')
+    const wasm = `WebAssembly of ${innermost(id, libraryOf) ?? 'node'}`
+    const ownFile = innermost(id, fileOf)
+    const others = `${innermost(id, libraryOf) ?? 'node'}, none of ours on the stack`
+    const isOwn = !(functionName.startsWith('(') && url === '')
+    add(places, isWasm ? wasm : placeOf(url, functionName), us)
+    add(stages, isOwn ? (ownFile === undefined ? others : stageOf(ownFile)) : functionName, us)
+    add(files, isOwn ? (ownFile ?? others) : functionName, us)
+    add(functions, isWasm ? wasm : `${functionName || 'anonymous'}${where}`, us)
   }
-  return { busyUs, places: sorted(places), stages: sorted(stages), functions: sorted(functions) }
+  return { busyUs, places: sorted(places), stages: sorted(stages), files: sorted(files), functions: sorted(functions) }
 }
 
 function add(sums: Map<string, number>, name: string, us: number): void {

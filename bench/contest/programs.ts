@@ -18,6 +18,7 @@ const pollMs = 20
 
 /** Numbers of cores from a list such as `0,2-3`. */
 export function coresOf(list: string): readonly number[] {
+  if (list === '') return []
   return list.split(',').flatMap((part) => {
     const [from = NaN, to = from] = part.split('-').map(Number)
     return Number.isSafeInteger(from) && to >= from

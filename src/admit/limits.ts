@@ -63,5 +63,8 @@ export function boundsOf(limits: readonly SharedLimit[], named: Named): readonly
 
 /** Whether anything limits the tokens of a caller: then a prompt has to be counted, and no bound of it will do. */
 export function countsTokens({ chain }: Pick<Caller, 'chain'>, bounds: readonly Bound[]): boolean {
-  return bounds.some(({ limit }) => limit.of === 'tokens') || chain.some(({ limits }) => limits?.some(({ of }) => of === 'tokens'))
+  return (
+    bounds.some(({ limit }) => limit.of === 'tokens') ||
+    chain.some(({ limits }) => limits?.some(({ of }) => of === 'tokens'))
+  )
 }

@@ -109,7 +109,15 @@ async function take(state: State, bounds: readonly Bound[], tokens: number): Pro
 
 function entryOf({ entries }: State, bound: Bound, nowMs: number): Entry {
   const { id } = bound
-  const entry = entries.get(id) ?? { bound, left: 0, demand: 0, askedAtMs: 0, usedAtMs: 0, share: undefined, asking: undefined }
+  const entry = entries.get(id) ?? {
+    bound,
+    left: 0,
+    demand: 0,
+    askedAtMs: 0,
+    usedAtMs: 0,
+    share: undefined,
+    asking: undefined,
+  }
   entry.usedAtMs = nowMs
   entries.delete(id)
   entries.set(id, entry)
@@ -146,9 +154,13 @@ function everyMs(limit: RateLimit): number {
 function refused({ options }: State, { bound, share, askedAtMs }: Entry): GatewayError {
   const { of, window, limit } = bound.limit
   const sinceMs = options.clock.elapsed() - askedAtMs
-  return new GatewayError('rate_limit_exceeded', `The limit of ${limit} ${of} per ${window} of ${bound.whose} is reached.`, {
-    retryAfterMs: Math.max(1, (share?.retryMs ?? renewMs) - sinceMs),
-  })
+  return new GatewayError(
+    'rate_limit_exceeded',
+    `The limit of ${limit} ${of} per ${window} of ${bound.whose} is reached.`,
+    {
+      retryAfterMs: Math.max(1, (share?.retryMs ?? renewMs) - sinceMs),
+    },
+  )
 }
 
 /** One request per limit at a time: those who come meanwhile share it. */
@@ -166,7 +178,9 @@ function renew(state: State): void {
     if (entry.demand > 0 || entry.left !== 0) due.push(entry)
   }
   if (due.length === 0) return
-  const work = borrow(state, due).catch((error: unknown) => state.options.log('limits_failed', { error: String(error) }))
+  const work = borrow(state, due).catch((error: unknown) =>
+    state.options.log('limits_failed', { error: String(error) }),
+  )
   for (const entry of due) entry.asking = work.finally(() => (entry.asking = undefined))
 }
 
@@ -186,7 +200,10 @@ async function borrow(state: State, entries: readonly Entry[]): Promise<void> {
 function askOf(entry: Entry, { clock, replica }: SharesOptions): ShareAsk {
   const nowMs = clock.elapsed()
   const sinceMs = nowMs - entry.askedAtMs
-  const target = entry.askedAtMs === 0 ? entry.demand : Math.ceil((entry.demand * renewMs) / Math.min(renewMs, Math.max(leastSampleMs, sinceMs)))
+  const target =
+    entry.askedAtMs === 0
+      ? entry.demand
+      : Math.ceil((entry.demand * renewMs) / Math.min(renewMs, Math.max(leastSampleMs, sinceMs)))
   const want = Math.min(mostLimit, Math.max(0, target - entry.left))
   const back = Math.max(0, entry.left - target)
   entry.demand = 0

@@ -22,11 +22,19 @@ const mostPriority = 100
 const retryAfterMs = 2_000
 
 /** Throws `overloaded` for a call that is not to be begun under this load. No running call is ever ended by it. */
-export function shed(caller: Pick<Caller, 'account'>, load: Load, { rules, tiers }: { rules: SheddingRules; tiers: Tiers }): void {
+export function shed(
+  caller: Pick<Caller, 'account'>,
+  load: Load,
+  { rules, tiers }: { rules: SheddingRules; tiers: Tiers },
+): void {
   const priority = tierOf(caller, tiers)?.priority ?? 0
   const share = Math.max(load.running / rules.calls, load.lagMs / rules.eventLoopMs)
   if (share < 1 + priority / mostPriority) return
-  throw new GatewayError('overloaded', 'The gateway has more calls than it can serve just now. Send the call again shortly.', {
-    retryAfterMs,
-  })
+  throw new GatewayError(
+    'overloaded',
+    'The gateway has more calls than it can serve just now. Send the call again shortly.',
+    {
+      retryAfterMs,
+    },
+  )
 }

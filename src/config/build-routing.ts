@@ -1,5 +1,6 @@
 import { defaultRouting, plainKey, type RoutingPolicy, type VendorKey } from '../core/routing.ts'
 import type { GivenRouting, GivenVendorKey } from './routing-schema.ts'
+import type { Path } from './source.ts'
 
 /** The policy of a model: what it says itself, then the defaults; undefined where neither says anything. */
 export function buildRouting(
@@ -40,4 +41,20 @@ export function buildKeys(
       ...(region !== undefined && { region }),
     })),
   ]
+}
+
+/** The canary of a raw model must be one of its targets: else it would never be called, and nobody would know why. */
+export function checkCanary(path: Path, model: Raw, fail: (path: Path, text: string) => void): void {
+  const { routing, targets } = model
+  const canary = isMap(routing) ? routing['canary'] : undefined
+  if (!isMap(canary) || !Array.isArray(targets)) return
+  const names = targets.filter(isMap).map(({ vendor, model: own }) => `${String(vendor)}/${String(own)}`)
+  const wanted = String(canary['target']).replace(/@[^@/]*$/, '')
+  if (!names.includes(wanted)) fail([...path, 'routing', 'canary', 'target'], 'names no target of this model')
+}
+
+type Raw = Readonly<Record<string, unknown>>
+
+function isMap(value: unknown): value is Raw {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

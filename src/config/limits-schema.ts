@@ -1,5 +1,12 @@
 import { z } from 'zod'
-import { limitAlgorithms, limitedThings, type LimitWindow, limitWindows, mostLimit, type RateLimit } from '../core/rate-limit.ts'
+import {
+  limitAlgorithms,
+  limitedThings,
+  type LimitWindow,
+  limitWindows,
+  mostLimit,
+  type RateLimit,
+} from '../core/rate-limit.ts'
 import { limitScopes } from '../core/shared-limit.ts'
 import { named, oneOf, section, text, whole, wholeOr } from './fields.ts'
 

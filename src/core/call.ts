@@ -76,7 +76,7 @@ export interface AccountLimits {
   readonly tier?: string
   readonly limits?: readonly RateLimit[]
   readonly concurrency?: number
-  /** Raised by every change of these. */
+  /** Raised by every change of these; absent: 1. */
   readonly version?: number
 }
 

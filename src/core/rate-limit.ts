@@ -92,7 +92,8 @@ export function advanced(meter: Meter, nowMs: number): Meter {
   const windowMs = limitWindows[meter.window]
   if (meter.algorithm === 'sliding_window') {
     const start = nowMs - (nowMs % windowMs)
-    if (start > meter.atMs) return { ...meter, used: 0, rest: start - meter.atMs === windowMs ? meter.used : 0, atMs: start }
+    if (start > meter.atMs)
+      return { ...meter, used: 0, rest: start - meter.atMs === windowMs ? meter.used : 0, atMs: start }
     return meter.atMs - start > windowMs ? { ...meter, atMs: start } : meter
   }
   const sinceMs = meter.atMs - nowMs > windowMs ? nowMs : meter.atMs
@@ -107,7 +108,9 @@ function leaked(meter: Meter, elapsedMs: number): Meter {
   const [slow, partMs] = [limit % windowMs, elapsedMs % windowMs]
   const fraction = (partMs * slow) % windowMs
   const whole =
-    ((elapsedMs - partMs) / windowMs) * limit + ((limit - slow) / windowMs) * partMs + (partMs * slow - fraction) / windowMs
+    ((elapsedMs - partMs) / windowMs) * limit +
+    ((limit - slow) / windowMs) * partMs +
+    (partMs * slow - fraction) / windowMs
   const borrow = meter.rest < fraction ? 1 : 0
   const used = meter.used - whole - borrow
   if (used < 0) return { ...meter, used: 0, rest: 0 }

@@ -69,7 +69,7 @@ export const maxWants = 256
  * Lends a part of a limit. What is lent is counted at once, so all replicas together never have more than the limit, and
  * what a replica that died had left lapses. Where not all can have what they want, each of those that still come has an equal part of what is there.
  */
-export function lend(record: LentRecord | undefined, ask: ShareAsk, nowMs: number): { record: LentRecord; share: Share } {
+function lend(record: LentRecord | undefined, ask: ShareAsk, nowMs: number): { record: LentRecord; share: Share } {
   const { limit, replica, want, back } = ask
   const before = record && isSameLimit(record.meter, limit) ? record.meter : undefined
   const meter = returned(meterAt(limit, before, nowMs), back)

@@ -155,7 +155,7 @@ function accountLimits(row: ChainRow): AccountLimits {
     ...(tier !== null && { tier }),
     ...(limits?.length && { limits }),
     ...(concurrency !== null && { concurrency }),
-    ...(version !== null && { version }),
+    ...(version !== null && version > 1 && { version }),
   }
 }
 

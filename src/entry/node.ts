@@ -1,10 +1,17 @@
-import { run } from './serve.ts'
+import { run, type Running } from './serve.ts'
 
 /** `npm start`: runs the gateway until it is told to stop. */
 const starting = run(process.env, (line) => process.stdout.write(line))
 
+let running: Running | undefined
 const signals = ['SIGTERM', 'SIGINT'] as const
 for (const signal of signals) process.on(signal, onSignal)
+
+process.on('uncaughtException', (error) => {
+  if (running?.mend(error)) return
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+  process.exit(1)
+})
 
 /** The first signal stops in order; another one is the system's own and ends the process where it stands. */
 function onSignal(): void {
@@ -15,8 +22,7 @@ function onSignal(): void {
 /** A start that is under way is finished first: calls may have come already. */
 async function stop(): Promise<void> {
   try {
-    const running = await starting
-    await running.close()
+    await (await starting).close()
     process.exit(0)
   } catch (error) {
     fail(error)
@@ -30,7 +36,7 @@ function fail(error: unknown): void {
 }
 
 try {
-  await starting
+  running = await starting
 } catch (error) {
   fail(error)
 }

@@ -61,6 +61,8 @@ const freshMs = 2_000
 export interface Running {
   readonly url: string
   readonly port: number
+  /** Goes on after an error that nobody caught, where it is one that can be mended; says whether it is. */
+  mend(error: unknown): boolean
   /** Drains and closes; the process may end then. */
   close(): Promise<void>
 }
@@ -129,6 +131,7 @@ export async function run(
   return {
     url,
     port,
+    mend: store.mend,
     async close() {
       await drain(opened, server, config.server.shutdownGraceMs)
       await stopJobs()

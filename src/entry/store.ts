@@ -7,7 +7,7 @@ import { checkMigrated, migrate } from '../db/migrate.ts'
 import { provision } from '../gateway/catalog.ts'
 import { systemClock } from '../platform/clock.ts'
 import { openPglite } from '../platform/pglite.ts'
-import { openPostgres, type Sole, soleGateway } from '../platform/postgres.ts'
+import { isDriverFault, openPostgres, type Sole, soleGateway } from '../platform/postgres.ts'
 import type { Log } from '../ports.ts'
 
 const { now } = systemClock
@@ -16,6 +16,8 @@ const { now } = systemClock
 export interface Store {
   readonly database: Database
   readonly books: DurableBooks
+  /** Makes the connections anew where an error that nobody caught is of their driver; says whether it is. */
+  mend(error: unknown): boolean
   /** False while another gateway may have come in. */
   readonly isOurs: () => boolean
   close(): Promise<void>
@@ -30,12 +32,19 @@ export async function openStore(config: Config, log: Log): Promise<Store> {
   const right = { isOurs: true }
   const isAlone = databaseUrl !== undefined && redisUrls === undefined
   const sole = isAlone ? await soleOn(databaseUrl, right, log) : undefined
-  const database = databaseUrl === undefined ? await openPglite(join(dataDir, 'pglite')) : openPostgres(databaseUrl)
+  const postgres = databaseUrl === undefined ? undefined : openPostgres(databaseUrl)
+  const database = postgres ?? (await openPglite(join(dataDir, 'pglite')))
   await bringUpToDate(config, database)
   await provision(database, config)
   return {
     database,
     books: openBooks(database, { now }),
+    mend(error) {
+      if (!postgres || !isDriverFault(error)) return false
+      log('database_driver_fault')
+      postgres.renew()
+      return true
+    },
     isOurs: () => right.isOurs,
     async close() {
       await database.close()

@@ -4,7 +4,7 @@ import { GatewayError } from '../core/errors.ts'
 import type { Nanos } from '../core/money.ts'
 import { priceOf, type PriceSet } from '../core/price.ts'
 import { promptOf } from '../core/prompt.ts'
-import type { Candidate, RoutingPolicy, Wish } from '../core/routing.ts'
+import type { Candidate, KeyPriority, RoutingPolicy, Wish } from '../core/routing.ts'
 import { serviceTierOf } from '../core/wire.ts'
 import { mayUse } from '../auth/access.ts'
 import type { Answered } from '../call/attempt.ts'
@@ -87,9 +87,17 @@ function routeModel(
     call,
     wish,
     accountId: caller.accountId,
-    keyClass: { priority: 'normal', ...(wish.scenario !== undefined && { scenario: wish.scenario }) },
+    keyClass: { priority: priorityOf(caller), ...(wish.scenario !== undefined && { scenario: wish.scenario }) },
     refuses: (target) => refusedParameter(catalog.vendors.get(target.vendor)?.adapter, call),
+    choosesVendors: ({ vendor }) => vendors.get(catalog.vendors.get(vendor)?.adapter ?? '')?.choosesVendors === true,
   })
+}
+
+/** Accounts of the tier of this name have the vendor keys that are kept for them. */
+const privileged = 'vip'
+
+function priorityOf({ account }: Caller): KeyPriority {
+  return account?.tier === privileged ? 'vip' : 'normal'
 }
 
 /** The parameter that an adapter cannot serve; undefined where it takes them all, or takes the caller's own bytes. */

@@ -1,5 +1,12 @@
 import { z } from 'zod'
-import { limitAlgorithms, limitedThings, type LimitWindow, limitWindows, mostLimit, type RateLimit } from '../core/rate-limit.ts'
+import {
+  limitAlgorithms,
+  limitedThings,
+  type LimitWindow,
+  limitWindows,
+  mostLimit,
+  type RateLimit,
+} from '../core/rate-limit.ts'
 import { fields } from './input.ts'
 
 /** Limits by time as the admin API takes them. */
@@ -13,8 +20,14 @@ export const rateLimits = z
     fields({
       of: z.enum(limitedThings, { error: `must be one of: ${limitedThings.join(', ')}` }),
       window: z.enum(windows, { error: `must be one of: ${windows.join(', ')}` }),
-      limit: z.number({ error: wholeRule }).int({ error: wholeRule }).min(1, { error: wholeRule }).max(mostLimit, { error: wholeRule }),
-      algorithm: z.enum(limitAlgorithms, { error: `must be one of: ${limitAlgorithms.join(', ')}` }).default('token_bucket'),
+      limit: z
+        .number({ error: wholeRule })
+        .int({ error: wholeRule })
+        .min(1, { error: wholeRule })
+        .max(mostLimit, { error: wholeRule }),
+      algorithm: z
+        .enum(limitAlgorithms, { error: `must be one of: ${limitAlgorithms.join(', ')}` })
+        .default('token_bucket'),
     }),
     { error: 'must be a list of limits' },
   )

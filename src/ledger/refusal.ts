@@ -108,7 +108,6 @@ async function isBudgetHeld({ platform }: { platform: Platform }, refused: Refus
   })
 }
 
-
 function limitRefusal(reply: Limit, currency: string, isHeld: boolean): GatewayError {
   const limit = typeof reply.limit === 'bigint' ? `${printMoney(reply.limit)} ${currency}` : String(reply.limit)
   const of = reply.keyId < 0 ? 'account' : 'key'

@@ -66,7 +66,6 @@ export function openMemory(options: MemoryOptions): Memory {
     ofKey: new Map(),
     deadlines: createDeadlines(),
   }
-  const lender = openLender()
   let recovered = 0
   let standing = 0
   let sweptMs = clock.now()
@@ -123,12 +122,18 @@ export function openMemory(options: MemoryOptions): Memory {
       standing = Math.max(standing, epoch)
       return Promise.resolve(standing)
     },
-    shares: (asks) => Promise.resolve(asks.map((ask) => lender.lend(ask, clock.now()))),
+    shares: lending(clock),
     reaches: () => true,
     recover,
     recovering: () => recovered,
     size: () => ({ accounts: store.accounts.size, keys: store.keys.size, holds: store.holds.size }),
   }
+}
+
+/** Lends out of this process alone. */
+function lending(clock: Pick<Clock, 'now'>): Shared['shares'] {
+  const lender = openLender()
+  return (asks) => Promise.resolve(asks.map((ask) => lender.lend(ask, clock.now())))
 }
 
 function recordsOf(store: Store, command: Command): Records {
@@ -210,7 +215,11 @@ function sweep(store: Store, nowMs: number): void {
     nowMs,
     (kept) => !kept.broken && !store.ofAccount.has(kept.record.id) && !onLoan(kept.record),
   )
-  sweepMap(store.keys, nowMs, ({ record }) => record.inFlight === 0 && !store.ofKey.has(record.id) && !isMetered(record, nowMs))
+  sweepMap(
+    store.keys,
+    nowMs,
+    ({ record }) => record.inFlight === 0 && !store.ofKey.has(record.id) && !isMetered(record, nowMs),
+  )
 }
 
 function sweepMap<T extends { readonly id: number }>(

@@ -23,18 +23,53 @@ export interface PostgresOptions {
   readonly pooler?: boolean
 }
 
+/** A database whose connections can all be made anew. */
+export interface PostgresDatabase extends Database {
+  /** Statements that are under way fail; whether they were done is not known. */
+  renew(): void
+}
+
 /** Opens PostgreSQL 15 or newer. Connects when first used; a server that is away is an error of each statement. */
-export function openPostgres(url: string, { pooler = false }: PostgresOptions = {}): Database {
-  const client = connect(url, { max: poolSize, pooler })
+export function openPostgres(url: string, { pooler = false }: PostgresOptions = {}): PostgresDatabase {
+  const { client, renew } = renewable(() => connect(url, { max: poolSize, pooler }))
   // drizzle sets parsers on the client so that times stay text; json it parses itself.
   const database = drizzle({ client, schema })
-  return createDatabase({
+  const opened = createDatabase({
     kind: 'postgres',
     drizzle: database,
     raw: (inside, sql, parameters) => raw({ inside, prepare: !pooler }, sql, parameters),
     wait: (ms) => wait(ms),
     close: () => client.end({ timeout: closeSeconds }),
   })
+  return { ...opened, renew }
+}
+
+/**
+ * Whether an error that nobody caught is the driver's own: postgres 3.4.9 writes on a connection that the server has
+ * just closed (https://github.com/porsager/postgres/issues/1066). That connection is of no use afterwards, so the
+ * database is to be renewed.
+ */
+export function isDriverFault(error: unknown): boolean {
+  return error instanceof TypeError && /nextWrite.*[\\/]postgres[\\/]/s.test(error.stack ?? '')
+}
+
+/** A client that stands for the pool of this moment, and what puts another pool in its place. */
+function renewable(make: () => Sql): { readonly client: Sql; readonly renew: () => void } {
+  let current = make()
+  const client = new Proxy(current, {
+    get: (_, name) => Reflect.get(current, name) as unknown,
+    apply: (_, self, args) => Reflect.apply(current as unknown as () => unknown, self, args),
+  })
+  return {
+    client,
+    renew() {
+      const before = current
+      current = make()
+      // What was set on the client since it was made is what its values are read with.
+      Object.assign(current.options, { parsers: before.options.parsers, serializers: before.options.serializers })
+      before.end({ timeout: 0 }).catch(() => {})
+    },
+  }
 }
 
 /**

@@ -20,6 +20,8 @@ export interface Routing {
   readonly wish: Wish
   readonly keyClass: KeyClass
   refuses(target: Target): string | undefined
+  /** Whether a target's vendor passes calls on to vendors of its own. */
+  choosesVendors?(target: Target): boolean
 }
 
 /** Where a call may be tried, best first, and how that came about. */

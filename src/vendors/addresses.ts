@@ -20,11 +20,15 @@ export const addresses: Readonly<Record<string, Address>> = {
   avian: { baseUrl: 'https://api.avian.io/v1' },
   azure: {},
   bedrock: {},
+  // Anthropic's models at Bedrock, in Anthropic's own words.
+  'bedrock-invoke': {},
   'bedrock-mantle': {},
   cerebras: { baseUrl: 'https://api.cerebras.ai/v1' },
   cohere: { baseUrl: 'https://api.cohere.com' },
   'cohere-compatible': { baseUrl: 'https://api.cohere.ai/compatibility/v1' },
   dashscope: { baseUrl: 'https://dashscope.aliyuncs.com/api/v1' },
+  // The key names the app; the model its kind: chat-messages, completion-messages, workflows-run.
+  dify: { baseUrl: 'https://api.dify.ai/v1' },
   'gemini-compatible': { baseUrl: 'https://generativelanguage.googleapis.com/v1beta/openai' },
   gpustack: {},
   groq: { baseUrl: 'https://api.groq.com/openai/v1' },

@@ -1,14 +1,15 @@
-import type { Call, Json, JsonObject } from '../core/call.ts'
+import type { Call, Json, JsonObject, Target } from '../core/call.ts'
+import type { GatewayError } from '../core/errors.ts'
 import { createFrameParser, exceptionMark } from '../core/frame-events.ts'
 import type { Counts } from '../core/price.ts'
 import type { ServerEvent } from '../core/sse.ts'
 import { isObject, objectsOf, parseJson, stringOf } from '../core/wire.ts'
-import type { VendorHead } from '../ports.ts'
+import type { VendorHead, VendorRequest } from '../ports.ts'
 import { converseRequest, signedFormat } from './bedrock-request.ts'
 import { broken, errorInside, failureOf, type TroubleRule } from './failure.ts'
 import { createUsageReader, innerChunk, innerCompletion, innerToolCall } from './inner-answer.ts'
 import { jsonPost } from './json-post.ts'
-import type { Piece, ReaderOptions, Vendor, VendorReply, VendorUsage } from './vendor.ts'
+import type { Piece, ReaderOptions, Vendor, VendorAccess, VendorFailure, VendorReply, VendorUsage } from './vendor.ts'
 
 /*
  * Amazon Bedrock's Converse: https://bedrock-runtime.REGION.amazonaws.com/model/ID/converse and …/converse-stream, with
@@ -16,7 +17,7 @@ import type { Piece, ReaderOptions, Vendor, VendorReply, VendorUsage } from './v
  * signed with an access key are not made: a signature needs the time, and adapters have none.
  */
 
-const streamType = 'application/vnd.amazon.eventstream'
+export const streamType = 'application/vnd.amazon.eventstream'
 
 const finishes: Readonly<Record<string, string>> = {
   end_turn: 'stop',
@@ -51,7 +52,36 @@ export const bedrock: Vendor = {
   reader,
   reply,
   parser: (contentType) => (contentType.includes(streamType) ? createFrameParser() : undefined),
-  failure: (head, body) => failureOf(head, withErrorType(head, body), troubles),
+  counting: {
+    // The rest of a request is not counted, and is refused there.
+    request({ inner }, target, access) {
+      const { messages, system, toolConfig } = converseRequest(inner, target.model).body
+      const converse = { ...(messages && { messages }), ...(system && { system }), ...(toolConfig && { toolConfig }) }
+      return countAt(target, access, { converse })
+    },
+    tokens: tokensCounted,
+  },
+  failure: bedrockFailure,
+}
+
+/** https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CountTokens.html. */
+export function countAt({ model }: Target, access: VendorAccess, input: JsonObject): VendorRequest {
+  const url = `${access.baseUrl}/model/${encodeURIComponent(model)}/count-tokens`
+  return jsonPost({ url, access, stream: false, body: { input }, dropped: [] })
+}
+
+export function tokensCounted({ inputTokens: tokens }: JsonObject): number | undefined {
+  return typeof tokens === 'number' && Number.isSafeInteger(tokens) && tokens >= 0 ? tokens : undefined
+}
+
+/** Whose fault a refusal of this vendor's is, whichever of its wires was spoken. */
+export function bedrockFailure(head: VendorHead, body: Uint8Array): VendorFailure {
+  return failureOf(head, withErrorType(head, body), troubles)
+}
+
+/** The error that a frame tells which is no event. */
+export function bedrockException({ name, data }: ServerEvent): GatewayError {
+  return exception(name.slice(exceptionMark.length), parseJson(data))
 }
 
 /** What is wrong is named in a header, before a colon; the body has words only. */
@@ -107,7 +137,7 @@ function reader({ call }: ReaderOptions): (event: ServerEvent) => Piece {
   const seen: Seen = { call, read: createUsageReader().read, blocks: new Map(), bare: new Set(), calls: 0 }
   return ({ name, data }) => {
     const body = parseJson(data)
-    if (name.startsWith(exceptionMark)) return { error: exception(name.slice(exceptionMark.length), body) }
+    if (name.startsWith(exceptionMark)) return { error: bedrockException({ name, data }) }
     if (!isObject(body)) return { error: broken('a frame without a JSON object') }
     switch (name) {
       case 'messageStart':

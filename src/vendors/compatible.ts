@@ -206,6 +206,7 @@ const openrouter: Quirks = {
   reasoning: byObject,
   takesBack: ['reasoning_details', 'reasoning_content'],
   marksCache: true,
+  choosesVendors: true,
 }
 
 /** https://vercel.com/docs/ai-gateway/openai-compat: reasoning of some families is outside of the completion's count. */

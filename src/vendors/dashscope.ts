@@ -57,6 +57,8 @@ export const parameters: ParameterTable = {
 const sentAsIs = Object.keys(parameters).filter((name) => parameters[name] === 'pass' && name !== 'stop')
 const textPath = 'text-generation/generation'
 const mediaPath = 'multimodal-generation/generation'
+/** An app that was built there, by its id: `apps/ID`. Model and instructions are its own. */
+const app = /^apps\/[\w-]{1,64}$/
 /** Families that are served for media only there, whatever they are sent. */
 const mediaModels = /(^|-)(vl|omni|audio|ocr|asr)(-|$)|^qvq|^qwen3\.[5-9]/
 
@@ -82,6 +84,22 @@ export const dashscope: Vendor = {
   request: (call, target, access, stream) => request(call, target, { access, stream }),
   reader,
   reply,
+  counting: {
+    request({ inner }, { model }, access) {
+      const messages = objectsOf(inner['messages']).map((message) => messageOf(message, false))
+      return jsonPost({
+        url: `${access.baseUrl}/tokenizer`,
+        access,
+        stream: false,
+        body: { model, input: { messages } },
+        dropped: [],
+      })
+    },
+    tokens({ usage }) {
+      const tokens = isObject(usage) ? usage['input_tokens'] : undefined
+      return typeof tokens === 'number' && Number.isSafeInteger(tokens) && tokens >= 0 ? tokens : undefined
+    },
+  },
   failure: (head, body) => failureOf(head, body, dashscopeTroubles),
 }
 
@@ -104,12 +122,14 @@ function request(
     input: { messages: messages.map((message) => messageOf(message, isMedia)) },
     parameters: { ...parametersFor(inner), result_format: 'message', incremental_output: stream },
   }
-  const path = isMedia ? mediaPath : textPath
+  const { model: _, ...appBody } = body
+  const isApp = app.test(model)
+  const path = isApp ? `${model}/completion` : `services/aigc/${isMedia ? mediaPath : textPath}`
   return jsonPost({
-    url: `${access.baseUrl}/services/aigc/${path}`,
+    url: `${access.baseUrl}/${path}`,
     access,
     stream,
-    body,
+    body: isApp ? appBody : body,
     dropped,
     ...(stream && { headers: { 'x-dashscope-sse': 'enable' } }),
   })
@@ -165,6 +185,7 @@ function audioUrl({ data, format }: JsonObject): string {
 /** Every event tells all that is known so far. Image, audio and video tokens are inside the input. */
 function usageFor(read: (usage: JsonObject) => VendorUsage | undefined, usage: Json | undefined) {
   if (!isObject(usage)) return undefined
+  if (isList(usage['models'])) return usageFor(read, sumOf(objectsOf(usage['models'])))
   const { input_tokens: prompt, output_tokens: completion, output_tokens_details: output } = usage
   const normal = read({
     prompt_tokens: prompt,
@@ -174,6 +195,18 @@ function usageFor(read: (usage: JsonObject) => VendorUsage | undefined, usage: J
   })
   const searches = searchesIn(usage['plugins'])
   return normal && searches > 0 ? { ...normal, counts: { ...normal.counts, search: searches } } : normal
+}
+
+const maxModels = 64
+
+/** An app tells what each of its models has used. What is no number spoils the sum, so that the reader flags it. */
+function sumOf(models: readonly JsonObject[]): JsonObject {
+  const total = (name: string): Json => {
+    const counts = models.slice(0, maxModels).map((each) => each[name] ?? 0)
+    const odd = counts.find((count) => typeof count !== 'number')
+    return odd ?? counts.reduce((sum: number, count) => sum + (typeof count === 'number' ? count : 0), 0)
+  }
+  return models.length === 0 ? {} : { input_tokens: total('input_tokens'), output_tokens: total('output_tokens') }
 }
 
 /** Searches are billed beside the tokens. */

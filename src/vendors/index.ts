@@ -1,8 +1,10 @@
 import { anthropic } from './anthropic.ts'
 import { bedrock } from './bedrock.ts'
+import { bedrockInvoke } from './bedrock-invoke.ts'
 import { cohere } from './cohere.ts'
 import { compatible } from './compatible.ts'
 import { dashscope } from './dashscope.ts'
+import { dify } from './dify.ts'
 import { gemini } from './gemini.ts'
 import { compatibleVendor } from './more-dialects.ts'
 import { ollama } from './ollama.ts'
@@ -19,8 +21,10 @@ export const vendors: ReadonlyMap<string, Vendor> = new Map(
     ...compatible.map((quirks) => withOperations(compatibleVendor(quirks), quirks)),
     anthropic,
     bedrock,
+    bedrockInvoke,
     cohere,
     dashscope,
+    dify,
     gemini,
     ollama,
     openaiCompletions,

@@ -3,6 +3,7 @@ import { type ResponsesQuirks, withResponses } from './openai-responses.ts'
 import { openaiCompatible } from './openai.ts'
 import type { Quirks } from './quirks.ts'
 import type { Vendor, VendorAccess } from './vendor.ts'
+import { choosingVendors } from './vendors-of-its-own.ts'
 
 /*
  * Compatible vendors that speak more of OpenAI's dialects than chat completions. Only those whose every model is said
@@ -34,5 +35,6 @@ export function compatibleVendor(quirks: Quirks): Vendor {
   const chat = openaiCompatible(quirks)
   const vendor = completions.has(quirks.id) ? withCompletions(chat) : chat
   const more = responses.get(quirks.id)
-  return more ? withResponses(vendor, { ...quirks, ...more }) : vendor
+  const speaking = more ? withResponses(vendor, { ...quirks, ...more }) : vendor
+  return quirks.choosesVendors ? choosingVendors(speaking) : speaking
 }

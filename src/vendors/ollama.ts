@@ -87,7 +87,7 @@ export const ollama: Vendor = {
 }
 
 function request(
-  { inner }: Call,
+  { inner, dialect }: Call,
   { model }: Target,
   { access, stream }: { access: VendorAccess; stream: boolean },
 ): VendorRequest {
@@ -115,7 +115,20 @@ function request(
     ...thinkOf(inner),
     ...(keepAlive !== undefined && keepAlive !== null && { keep_alive: keepAlive }),
   }
-  return jsonPost({ url: `${access.baseUrl}/api/chat`, access, stream, body, dropped, streamType })
+  const post = { access, stream, dropped, streamType }
+  if (dialect === 'completions')
+    return jsonPost({ ...post, url: `${access.baseUrl}/api/generate`, body: promptBody(body, inner) })
+  return jsonPost({ ...post, url: `${access.baseUrl}/api/chat`, body })
+}
+
+/** A prompt is completed, where a conversation would be answered. */
+function promptBody({ messages: _, ...body }: JsonObject, inner: JsonObject): JsonObject {
+  return {
+    ...body,
+    prompt: objectsOf(inner['messages'])
+      .map(({ content }) => textOf(content))
+      .join('\n\n'),
+  }
 }
 
 function optionsOf(inner: JsonObject): JsonObject {
@@ -184,6 +197,12 @@ function finishFor(reason: string, hasCalls: boolean): string {
   return hasCalls ? 'tool_calls' : 'stop'
 }
 
+/** What was said: in a message, or as what completes a prompt. */
+function messageIn({ message, response, thinking }: JsonObject): JsonObject | undefined {
+  if (isObject(message)) return message
+  return typeof response === 'string' ? { content: response, ...(thinking !== undefined && { thinking }) } : undefined
+}
+
 function reader({ call }: ReaderOptions): (event: ServerEvent) => Piece {
   const usage = createUsageReader()
   let calls = 0
@@ -192,7 +211,7 @@ function reader({ call }: ReaderOptions): (event: ServerEvent) => Piece {
     const body = parseJson(data)
     if (!isObject(body)) return { error: broken('a line that is no JSON object') }
     if (body['error'] !== undefined) return { error: errorInside(body, troubles) }
-    const { text, delta, called } = read(isObject(body['message']) ? body['message'] : {}, calls)
+    const { text, delta, called } = read(messageIn(body) ?? {}, calls)
     calls += called
     const chunks =
       Object.keys(delta).length > 0 ? [innerChunk(call, hasBegun ? delta : { role: 'assistant', ...delta })] : []
@@ -254,14 +273,15 @@ function callsIn(message: JsonObject) {
 
 function reply(body: JsonObject, { call }: ReaderOptions): VendorReply {
   if (body['error'] !== undefined) return { text: '', error: errorInside(body, troubles) }
-  if (!isObject(body['message'])) return { text: '', error: broken('a body that is no answer') }
-  const { text, delta, called } = read(body['message'], 0)
+  const answer = messageIn(body)
+  if (!answer) return { text: '', error: broken('a body that is no answer') }
+  const { text, delta, called } = read(answer, 0)
   const reason = stringOf(body['done_reason'])
   const usage = usageFrom(createUsageReader().read, body)
   const message: JsonObject = {
     content: null,
     ...delta,
-    ...(called > 0 && { tool_calls: callsIn(body['message']).map((each) => innerToolCall(each)) }),
+    ...(called > 0 && { tool_calls: callsIn(answer).map((each) => innerToolCall(each)) }),
     ...(called === 0 && delta['content'] === undefined && { content: '' }),
   }
   return {

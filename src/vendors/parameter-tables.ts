@@ -3,6 +3,7 @@ import { parameters as bedrock } from './bedrock-request.ts'
 import { parameters as cohere } from './cohere.ts'
 import { compatible } from './compatible.ts'
 import { parameters as dashscope } from './dashscope.ts'
+import { parameters as dify } from './dify.ts'
 import { geminiParameters } from './gemini-request.ts'
 import { parameters as ollama } from './ollama.ts'
 import { openaiParameters } from './openai-inner.ts'
@@ -31,8 +32,10 @@ export const parameterTables: ReadonlyMap<string, ParameterTable> = new Map<stri
   ...compatible.map((quirks) => [quirks.id, compatibleTable(quirks)] as const),
   ['anthropic', anthropic],
   ['bedrock', bedrock],
+  ['bedrock-invoke', anthropic],
   ['cohere', cohere],
   ['dashscope', dashscope],
+  ['dify', dify],
   ['gemini', geminiParameters],
   ['ollama-native', ollama],
   ['openai-responses', responsesParameters],

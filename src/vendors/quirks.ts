@@ -21,6 +21,8 @@ export interface Quirks extends InnerTraits, EarlierReasoning {
   readonly refusesStreamOptions?: true
   /** Fields of ours that this vendor understands itself. */
   readonly keeps?: readonly string[]
+  /** It passes calls on to vendors of its own, and takes a `provider` that chooses among them. */
+  readonly choosesVendors?: true
   /** Its own codes and words for what is wrong. */
   readonly troubles?: readonly TroubleRule[]
   /** An error that it puts into a good answer in a form of its own, as an object with `code` and `message`. */

@@ -93,6 +93,8 @@ export interface Vendor {
   readonly speaks: readonly Dialect[]
   /** True where calls are recorded and priced but never charged. */
   readonly free?: true
+  /** It passes calls on to vendors of its own, which callers may name in `provider` where nobody here has the name. */
+  readonly choosesVendors?: true
   /** Some models of some vendors answer only in stream mode; then an unstreamed call is gathered from a stream. */
   streamOnly?(call: Call, target: Target): boolean
   /**

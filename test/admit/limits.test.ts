@@ -65,7 +65,8 @@ test('of limits over accounts the one that names a model stands in for the one t
     { scope: 'model', name: 'large', ...requests, limit: 5 },
     { scope: 'endpoint', name: 'embeddings', ...requests },
   ]
-  const bounds = (model: string) => boundsOf(shared, { model, endpoint: 'chat' }).map(({ id, limit }) => [id, limit.limit])
+  const bounds = (model: string) =>
+    boundsOf(shared, { model, endpoint: 'chat' }).map(({ id, limit }) => [id, limit.limit])
   expect([bounds('large'), bounds('small')]).toEqual([
     [
       ['global//tokens/day', 1_000],

@@ -72,6 +72,8 @@ export interface Lanes {
   /** One for each gateway. */
   readonly clocks: readonly LivingClock[]
   readonly random: () => number
+  /** PostgreSQL is not stopped. */
+  readonly postgresStays: boolean
   /** Faults come so many times as often. */
   readonly rush: number
   /** Hears of every fault as it begins. */
@@ -88,7 +90,8 @@ interface Lane {
 
 /** Faults at random times, each part on a lane of its own, until the signal; then all is healed. */
 export async function makeFaults(lanes: Lanes, signal: AbortSignal): Promise<void> {
-  const { gateways, redis, postgres } = lanes.installation
+  const { gateways, redis } = lanes.installation
+  const postgres = lanes.postgresStays ? undefined : lanes.installation.postgres
   const isAlone = gateways.length === 1
   await Promise.all([
     ...gateways.map((_, at) =>

@@ -91,6 +91,7 @@ async function play(world: World, vendor: Awaited<ReturnType<typeof startVendorP
     clocks,
     random: randomFrom(options.seed + 1),
     rush: options.rush ?? 1,
+    postgresStays: options.postgresStays ?? false,
     begin,
     complain,
   }
@@ -106,7 +107,14 @@ async function play(world: World, vendor: Awaited<ReturnType<typeof startVendorP
   await making
   options.progress('healed; waiting for the calls under way')
   await installation.up().catch((error: unknown) => complain(String(error)))
-  return { seen, faults, complaints, endless: await unended(calling) }
+  const endless = await unended(calling)
+  for (const [at, { falls }] of installation.gateways.entries()) {
+    for (const { atMs, why } of falls) {
+      complain(`gateway ${at} ${why}`)
+      faults.push({ what: 'gateway', kind: 'gateway fell', at, killedMs: atMs, fromMs: atMs, toMs: atMs })
+    }
+  }
+  return { seen, faults, complaints, endless }
 }
 
 /** How many callers still listen to a call after all the time that one may take. */

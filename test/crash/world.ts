@@ -13,6 +13,8 @@ export interface RunOptions {
   readonly gateways: number
   readonly seed: number
   readonly minutes: number
+  /** PostgreSQL is not stopped. */
+  readonly postgresStays?: boolean
   /** Faults come so many times as often as they do by themselves. */
   readonly rush?: number
   progress(line: string): void

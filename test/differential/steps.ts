@@ -61,7 +61,11 @@ const limits: fc.Arbitrary<readonly RateLimit[]> = fc.uniqueArray(
       of: fc.constantFrom(...limitedThings),
       window: fc.constantFrom(...(Object.keys(limitWindows) as LimitWindow[])),
       algorithm: fc.constantFrom(...limitAlgorithms),
-      limit: fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 100_000 }), fc.integer({ min: 1, max: mostLimit })),
+      limit: fc.oneof(
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer({ min: 1, max: 100_000 }),
+        fc.integer({ min: 1, max: mostLimit }),
+      ),
     },
     { noNullPrototype: true },
   ),

@@ -182,6 +182,8 @@ beforeAll(async () => {
     return (behaviour ?? answerText(text, usage))(call, response)
   })
   gateway = await startGateway({
+    // A busy machine must not refuse what is asked about here.
+    yaml: 'limits: { shedding: { event_loop_ms: 60000 } }',
     vendorUrl: vendor.url,
     vendors: numbered
       .map(({ at, isStream }) => vendorYaml(at, port, 'two') + (isStream ? vendorYaml(at, port, 'one') : ''))

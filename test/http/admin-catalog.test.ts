@@ -158,6 +158,38 @@ describe('a model', () => {
     expect((await office.ask('GET', path)).body).not.toHaveProperty('token_weights')
   })
 
+  test('says how its targets are chosen and what they cost, where it says so', async () => {
+    const routing = {
+      strategy: 'score',
+      weights: { cost: 2 },
+      canary: { target: 'spare/v2', percent: 5 },
+      hedge_ms: 900,
+    }
+    const costs = { input: '0.5', output: '2' }
+    const name = await newModel({
+      routing,
+      targets: [{ ...target, costs, weight: 3, quality: 80, context_tokens: 8_000 }],
+    })
+    const { body } = await office.ask('GET', `${models}/${name}`)
+    expect([body['routing'], body['targets']]).toEqual([
+      routing,
+      [{ ...target, region: null, costs, weight: 3, quality: 80, context_tokens: 8_000 }],
+    ])
+    const { routing: policy, targets: [only] = [] } = office.catalog.current().models.get(name) ?? {}
+    expect(policy).toMatchObject({
+      strategy: 'score',
+      weights: { cost: 2, performance: 0, quality: 0 },
+      hedgeMs: 900,
+      retries: 0,
+    })
+    expect(only).toMatchObject({
+      weight: 3,
+      quality: 80,
+      contextTokens: 8_000,
+      costs: { nanos: { input: 500_000_000n } },
+    })
+  })
+
   test('that is disabled is not offered until it is enabled', async () => {
     const name = await newModel({ disabled: true })
     const before = offered(name)
@@ -198,7 +230,15 @@ describe('a model', () => {
       { targets: [target, { ...target, region: null }] },
       'targets[1]',
     ],
-    ['an unknown field of a target', { targets: [{ ...target, weight: 1 }] }, 'targets[0].weight'],
+    ['an unknown field of a target', { targets: [{ ...target, color: 1 }] }, 'targets[0].color'],
+    ['a weight that is no number', { targets: [{ ...target, weight: 'much' }] }, 'targets[0].weight'],
+    [
+      'costs that are no money',
+      { targets: [{ ...target, costs: { input: 'little', output: '1' } }] },
+      'targets[0].costs.input',
+    ],
+    ['an unknown strategy', { routing: { strategy: 'best' } }, 'routing.strategy'],
+    ['weights of nothing', { routing: { weights: { cost: 0 } } }, 'routing.weights'],
     ['a weight of nothing', { token_weights: { output: '0' } }, 'token_weights.output'],
     ['a weight of nothing known', { token_weights: { outputs: '1' } }, 'token_weights.outputs'],
     ['no output', { max_output_tokens: 0 }, 'max_output_tokens'],

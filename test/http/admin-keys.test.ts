@@ -54,6 +54,7 @@ describe('a management key', () => {
       expires_at: '2030-06-01T02:00:00+02:00',
       budgets: [{ limit: '5.00', window: 'day' }],
       requests_per_minute: 60,
+      limits: [{ of: 'tokens', window: 'day', limit: 1_000 }],
       concurrency: 4,
     }
     const answer = await office.ask('POST', path, { body })
@@ -69,6 +70,7 @@ describe('a management key', () => {
         models: ['a', 'b'],
         budgets: [{ limit: '5', window: 'day' }],
         requests_per_minute: 60,
+        limits: [{ of: 'tokens', window: 'day', algorithm: 'token_bucket', limit: 1_000 }],
         concurrency: 4,
         expires_at: '2030-06-01T00:00:00.000Z',
         revoked_at: null,
@@ -489,7 +491,7 @@ describe('a body', () => {
     [
       { colour: 'red' },
       'colour',
-      'colour is not known here; known are: name, models, expires_at, budgets, requests_per_minute, concurrency, kind, account, parent.',
+      'colour is not known here; known are: name, models, expires_at, budgets, requests_per_minute, limits, concurrency, kind, account, parent.',
     ],
     [{ name: 5 }, 'name', 'name must be a string of 0 to 128 characters without line breaks.'],
     [{ name: 'a\nb' }, 'name', 'name must be a string of 0 to 128 characters without line breaks.'],

@@ -37,7 +37,14 @@ describe.skipIf(!hasRedis)('three replicas on one Redis, asked for ten times the
     redis = await startRedis()
     clock = testClock(noon)
     const open = () =>
-      openRedis({ address: { url: redis.url }, clock: systemClock, commandMs: 10_000, testClock: clock, log() {}, onAssertion() {} })
+      openRedis({
+        address: { url: redis.url },
+        clock: systemClock,
+        commandMs: 10_000,
+        testClock: clock,
+        log() {},
+        onAssertion() {},
+      })
     shared = await Promise.all(replicas.map(open))
   })
   afterAll(async () => {
@@ -83,7 +90,12 @@ describe.skipIf(!hasRedis)('three replicas on one Redis, asked for ten times the
     return overload(limit, minutes.keys, async (replica, n) => {
       const id = `${accountId} ${replica} ${n}`
       // Half of what is reserved comes back at the end.
-      const asked = { ...admitCommand({ id, keys, needs: [], estimate: 0n }), accountId, facts, tokens: 2 * tokensOfCall }
+      const asked = {
+        ...admitCommand({ id, keys, needs: [], estimate: 0n }),
+        accountId,
+        facts,
+        tokens: 2 * tokensOfCall,
+      }
       const reply = await shared[replica]!.run(asked)
       if (reply.code !== 'ok') return false
       const usage = { counts: { input: tokensOfCall }, source: 'vendor' } as const

@@ -169,6 +169,9 @@ export function dueFor(
   metering: Metering | undefined,
   { usage, finish }: { usage: Entry['usage']; finish: string | undefined },
 ): Due {
+  // Of a prompt that was still in its memory a vendor says nothing.
+  if (usage?.['eval_count'] !== undefined && usage['prompt_eval_count'] === undefined)
+    return { outcome: 'complete', source: 'vendor_partial', tokens: undefined, model, finish }
   // A vendor that says that nothing was read has not counted.
   const tokens = metering && metering.input + metering.output > 0 ? tokensOf(metering, usage) : undefined
   return { outcome: 'complete', source: tokens ? 'vendor' : 'counted', tokens, model, finish }
@@ -211,8 +214,10 @@ export function checkCounted(receipt: Receipt, { text, reasoning, toolCalls }: R
 }
 
 /** Words for an account of ours that the vendor will not serve, whatever status they come with. */
-const accountWords = /insufficient_quota|billing|arrear|overdue|invalid_?api_?key|account_deactivated|accessdenied/i
-const modelWords = /model.{0,3}not.{0,3}(found|exist|open)|invalidendpoint/i
+const accountWords =
+  /insufficient_quota|billing|arrear|overdue|invalid_?api_?key|account_deactivated|accessdenied|provider_quota/i
+const modelWords =
+  /model.{0,3}not.{0,3}(found|exist|open)|invalidendpoint|currently_not_support|not_(chat|workflow)_app|not_published/i
 
 /** The status that a caller gets for a vendor's error: his own faults as they are, ours as ours, the vendor's as 502. */
 export function statusFor(status: number, body: string): number {
@@ -220,7 +225,7 @@ export function statusFor(status: number, body: string): number {
   if (status >= 500 || status === 408 || status === 409) return 502
   if (status === 401 || status === 402 || status === 403 || accountWords.test(code)) return 503
   if (status === 400 && /incorrect api key/i.test(body)) return 503
-  if (status === 404 || modelWords.test(code)) return 503
+  if (status === 404 || modelWords.test(code) || /model identifier is invalid/i.test(body)) return 503
   return status
 }
 

@@ -205,7 +205,10 @@ async function other(native: Native, way: Way, { due, original }: Omit<Streamed,
   const { run, tongue, recording } = native
   const { label, model = recording.model } = way
   const answer = await ask(native, way)
-  await run.made({ label, due: { ...due, model }, reading: original }, answer)
+  // Of several choices the books keep the finish that came last.
+  const { finish: word, ...facts } = due
+  const wantedDue = { ...facts, model, ...(original.choices === 1 && { finish: word }) }
+  await run.made({ label, due: wantedDue, reading: original }, answer)
   const reading = readAs(tongue, answer, way.stream)
   if (typeof reading === 'string') return run.note(label, [reading])
   const { text, reasoning, toolCalls, finish } = original

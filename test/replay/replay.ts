@@ -5,16 +5,21 @@ import { vendors as adapters } from '../../src/vendors/index.ts'
 import type { Vendor } from '../../src/vendors/vendor.ts'
 import type { CutLimit } from './cuts.ts'
 import { crossings, replayCrossed } from './crossed.ts'
+import { countingKinds, replayCounting } from './counting.ts'
 import { replayEntry } from './entry.ts'
+import { appUsage, corrected, type Told, unsupported } from './exceptions.ts'
 import { startReplayGateway } from './gateway.ts'
 import { type Entry, ManifestError, readEntry, readFolders, readRecording, type Folder } from './manifest.ts'
+import { decode, objectIn } from './reader.ts'
 import { startRecordedVendor } from './recorded-vendor.ts'
 import type { Failure, VendorReport } from './report.ts'
 import { replayNative } from './native.ts'
 import { isOperationKind, recordingRequest, replayOperation, whyNoOperation } from './operations.ts'
 import type { Bench, Recording } from './run.ts'
-import type { Form } from './tongue.ts'
+import type { Form, Tongue } from './tongue.ts'
 import { chatTongue } from './tongue-chat.ts'
+import { completionsTongue } from './tongue-completions.ts'
+import { messagesTongue } from './tongue-messages.ts'
 import { conversations, tongues } from './tongues.ts'
 
 export interface ReplayOptions {
@@ -61,10 +66,14 @@ interface FolderOptions extends ReplayOptions {
 
 /** Kinds of a folder whose wire is not that of the adapter of its name. */
 const adapterOfKind: Readonly<Record<string, string>> = {
+  'bedrock/invoke': 'bedrock-invoke',
   'gemini/chat': 'gemini-compatible',
   'openai/completions': 'openai-completions',
   'ollama/ollama-chat': 'ollama-native',
+  'ollama/ollama-generate': 'ollama-native',
+  'qwen/native-app': 'dashscope',
   'qwen/native-generation': 'dashscope',
+  'qwen/native-tokenizer': 'dashscope',
   'qwen/native-multimodal': 'dashscope',
 }
 
@@ -87,19 +96,6 @@ async function replayFolder(folder: Folder, options: FolderOptions): Promise<Ven
   return { vendor: folder.vendor, passed: count - failures.length, failures, skipped }
 }
 
-/** Recordings that are of no use here, each with its reason. */
-const unsupported: Readonly<Record<string, string>> = {
-  'responses-sync-compaction-2bb197': 'an answer of another path, which compacts a conversation',
-  'chat-sync-cacheread-toolcall-fdc4aa': 'arguments that are null, which become an empty object',
-  'chat-sync-plain-57ffd3': 'the first version of an API, of which the second is spoken',
-  'converse-stream-paralleltoolcalls-toolcall-10b54b': "a tool that ran at the vendor counts as the caller's there",
-  'converse-sync-paralleltoolcalls-toolcall-e75fae': "a tool that ran at the vendor counts as the caller's there",
-  'converse-sync-citationsContent-toolcall-7d5f1d': "a tool that ran at the vendor counts as the caller's there",
-  'converse-sync-citationsContent-d8e708': 'cited text is left out of the text there',
-  'converse-sync-citationsContent-documentin-fb43c0': 'cited text is left out of the text there',
-  'native-generation-sync-plain-c7df6b': 'two answers, which the adapter refuses to ask for',
-}
-
 /** Why entries of this kind are not replayed; undefined where they are. */
 function whyNot(vendor: string, kind: string, isCrossed: boolean): string | undefined {
   const adapter = adapters.get(vendor)
@@ -107,6 +103,7 @@ function whyNot(vendor: string, kind: string, isCrossed: boolean): string | unde
   if (isCrossed)
     return wiresOf(adapter).includes(kind) ? undefined : `kind ${kind} is not what other dialects are told in`
   if (isOperationKind(kind) || isOtherWire(vendor, kind)) return undefined
+  if (countingKinds.has(kind)) return adapter.counting ? undefined : 'this adapter counts no prompts'
   const tongue = tongues.get(kind)
   if (!tongue) return `kind ${kind} is not replayed`
   return adapter.speaks.includes(tongue.dialect) ? undefined : `this adapter does not speak ${tongue.dialect}`
@@ -128,14 +125,22 @@ function whyNotCrossed({ raw }: Folder['entries'][number], { crossed }: ReplayOp
 /** Wires of adapters that speak no dialect of callers. */
 const otherWires: Readonly<Record<string, readonly string[]>> = {
   bedrock: ['converse'],
+  'bedrock-invoke': ['invoke'],
   cohere: ['chat'],
-  dashscope: ['native-generation', 'native-multimodal'],
-  'ollama-native': ['ollama-chat'],
+  dashscope: ['native-generation', 'native-multimodal', 'native-app'],
+  dify: ['chat-messages', 'completion-messages', 'workflows-run'],
+  'ollama-native': ['ollama-chat', 'ollama-generate'],
 }
 
 /** Whether callers can only have it translated; then they ask for chat completions. */
 function isOtherWire(adapter: string, kind: string): boolean {
   return otherWires[adapter]?.includes(kind) === true
+}
+
+/** Who asks for it: chat completions have words for all that such vendors say. */
+function callersOf(kind: string): Tongue {
+  if (kind === 'ollama-generate') return completionsTongue
+  return kind === 'invoke' ? messagesTongue : chatTongue
 }
 
 /** The kinds of recordings that a vendor answers with to callers of other dialects. */
@@ -145,18 +150,40 @@ function wiresOf({ id, speaks }: Vendor): readonly string[] {
 }
 
 function load(folder: Folder, listed: Folder['entries'][number]): Recording {
-  const entry = named(readEntry(folder, listed))
+  const read = named(readEntry(folder, listed))
+  const response = readRecording(folder, read.response_file)
+  const entry = corrected(read, toldIn(read, response))
   const file = entry.request_file
   const request =
     typeof file === 'string'
       ? readRecording(folder, file)
-      : minimalRequest(entry.kind, { model: entry.model ?? unknownModel, stream: entry.streaming })
+      : minimalRequest(entry.kind, { model: modelOf(entry), stream: entry.streaming })
   return {
     entry,
     request,
-    response: readRecording(folder, entry.response_file),
+    response,
     ...requestFacts(folder, entry, request),
   }
+}
+
+/** What the vendor's own bytes say, for kinds that manifests do not read; errors are read elsewhere. */
+function toldIn({ kind, status, streaming }: Entry, response: Uint8Array): Told | undefined {
+  if (status !== 200) return undefined
+  if (kind === 'native-app') return { usage: appUsage(objectIn(decode(response))) }
+  if (kind === 'completions') return completionsTongue[streaming ? 'readStream' : 'readBody'](response)
+  return kind === 'invoke' && !streaming ? messagesTongue.readBody(response) : undefined
+}
+
+/** Where the address decides what answers, its kind stands for the model. */
+const modelOfKind: Readonly<Record<string, string>> = {
+  'chat-messages': 'chat-messages',
+  'completion-messages': 'completion-messages',
+  'workflows-run': 'workflows-run',
+  'native-app': 'apps/recorded',
+}
+
+function modelOf({ kind, model }: Entry): string {
+  return model ?? modelOfKind[kind] ?? unknownModel
 }
 
 /** Where a model's name was read from an address, it still has the address's escapes. */
@@ -176,7 +203,7 @@ function minimalRequest(kind: string, { model, stream }: Form): Uint8Array {
 function requestFacts({ path }: Folder, entry: Entry, request: Uint8Array): Pick<Recording, 'model' | 'asked'> {
   try {
     const asked = JSON.parse(new TextDecoder().decode(request)) as Recording['asked']
-    const { model = entry.model } = asked
+    const { model = modelOf(entry) } = asked
     if (typeof model === 'string') return { asked, model }
   } catch {
     // Said below, together with a request that names no model.
@@ -191,7 +218,7 @@ async function replayAll(
 ): Promise<readonly Failure[]> {
   const { tokenizer, cuts, progress } = options
   const recordedVendor = await startRecordedVendor()
-  const models = [...new Set(recordings.map(({ model }) => model))]
+  const models = [...new Set(recordings.flatMap(({ model, asked }) => [model, ...standInsOf(asked)]))]
   const failures: Failure[] = []
   try {
     const gateway = await startReplayGateway({ adapter: vendor, vendorUrl: recordedVendor.url, models, tokenizer })
@@ -200,7 +227,9 @@ async function replayAll(
     try {
       for (const [at, recording] of recordings.entries()) {
         if (at % progressEvery === 0) progress(`${vendor}: ${at} of ${recordings.length}`)
-        const differences = options.crossed ? await crossAll(bench, recording) : await replayOne(bench, vendor, recording)
+        const differences = options.crossed
+          ? await crossAll(bench, recording)
+          : await replayOne(bench, vendor, recording)
         if (differences.length > 0) failures.push({ id: recording.entry.id, differences })
       }
     } finally {
@@ -213,10 +242,16 @@ async function replayAll(
   return failures
 }
 
+/** Models that a caller names beside the one that he asks for. */
+function standInsOf({ models }: Recording['asked']): readonly string[] {
+  return Array.isArray(models) ? models.filter((name): name is string => typeof name === 'string') : []
+}
+
 function replayOne(bench: Bench, adapter: string, recording: Recording): Promise<readonly string[]> {
   const { kind } = recording.entry
   if (isOperationKind(kind)) return replayOperation(bench, recording)
-  if (isOtherWire(adapter, kind)) return replayCrossed(bench, recording, chatTongue)
+  if (countingKinds.has(kind)) return replayCounting(bench, recording)
+  if (isOtherWire(adapter, kind)) return replayCrossed(bench, recording, callersOf(kind))
   const tongue = kind === 'chat' ? undefined : tongues.get(kind)
   return tongue ? replayNative(bench, recording, tongue) : replayEntry(bench, recording)
 }

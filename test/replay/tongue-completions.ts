@@ -4,6 +4,7 @@ import { classOf, countOf, type Tongue } from './tongue.ts'
 import { messageIn } from './tongue-chat.ts'
 
 const done = '[DONE]'
+const streamed = { stream: true, stream_options: { include_usage: true } }
 
 /** OpenAI's completions of a prompt. */
 export const completionsTongue: Tongue = {
@@ -11,9 +12,9 @@ export const completionsTongue: Tongue = {
   dialect: 'completions',
   path: () => '/v1/completions',
   vendorPath: () => '/completions',
-  request: ({ model, stream }) => ({ model, prompt: 'Say something.', ...(stream && { stream }) }),
+  request: ({ model, stream }) => ({ model, prompt: 'Say something.', ...(stream && streamed) }),
   inForm({ stream: _, stream_options: __, ...body }, { model, stream }) {
-    return { ...body, model, ...(stream && { stream, stream_options: { include_usage: true } }) }
+    return { ...body, model, ...(stream && streamed) }
   },
   readStream(bytes) {
     const payloads = payloadsOf(bytes).map((payload) => payload.trim())

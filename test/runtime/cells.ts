@@ -56,7 +56,7 @@ export async function startCells(): Promise<Cells> {
 
 /** The object answers each question with what the stub promises: both ends are ours. */
 function stubOf(ask: (method: string, ...args: readonly unknown[]) => Promise<unknown>): CellStub {
-  const methods = ['run', 'claim', 'begin', 'account', 'key'] as const
+  const methods = ['run', 'claim', 'begin', 'account', 'key', 'lend'] as const
   const asking = methods.map((method) => [method, (...args: readonly unknown[]) => ask(method, ...args)])
   return Object.fromEntries(asking) as unknown as CellStub
 }

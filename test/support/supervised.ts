@@ -6,6 +6,8 @@ import { type Program, startProgram, until } from './process.ts'
 /** A process that does not come up is started again after this long. */
 const againMs = 250
 const pollMs = 50
+/** Of what a gateway said at its end. */
+const lastWords = 400
 /** An answer about the gateway itself is waited for no longer, because the process may be frozen. */
 const askMs = 5_000
 
@@ -16,6 +18,8 @@ export interface Supervised {
   readonly process: Program
   /** How many processes there have been. */
   readonly starts: number
+  /** Those of them that had served and ended though nobody killed or stopped them, by `performance.now`. */
+  readonly falls: readonly Fall[]
   /** Where the journal of its holds lies. */
   readonly journal: string
   /** All that its processes have printed. */
@@ -26,6 +30,12 @@ export interface Supervised {
   stop(): Promise<number | string>
   /** Killed, and not started again. */
   end(): Promise<number | string>
+}
+
+export interface Fall {
+  readonly atMs: number
+  /** The last that it said. */
+  readonly why: string
 }
 
 /** Starts a gateway with this environment, on a free port and the data folder, and keeps it running. */
@@ -39,13 +49,17 @@ export async function superviseGateway(data: string, env: Readonly<Record<string
     programs.push(program)
     return program
   }
+  const falls: Fall[] = []
   let isOver = false
   let current = start()
   const kept = keep()
 
   async function keep(): Promise<void> {
     for (;;) {
-      await current.ended
+      const code = await current.ended
+      const hasServed = current.out().includes('Tollgate serves')
+      if (!isOver && hasServed && code !== 'SIGKILL')
+        falls.push({ atMs: performance.now(), why: `ended with ${code}: ${current.error().slice(-lastWords)}` })
       if (!isOver) await wait(againMs)
       if (isOver) return
       current = start()
@@ -65,6 +79,7 @@ export async function superviseGateway(data: string, env: Readonly<Record<string
     get starts() {
       return programs.length
     },
+    falls,
     journal: join(data, 'holds.journal'),
     log: () => programs.map((program) => program.out() + program.error()).join(''),
     up: () => isUp(url, () => current),

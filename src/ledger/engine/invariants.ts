@@ -31,7 +31,8 @@ export function checkKey(key: KeyRecord): void {
   assert(key.inFlight > 0 || key.held === 0n, 'a key without calls in flight holds nothing')
   assert(key.requestsLeft === undefined || key.requestsLeft >= 0, 'a request bucket cannot go below empty')
   assert((key.meters?.length ?? 0) <= maxLimits, 'the limits of a key are bounded')
-  for (const { used, rest } of key.meters ?? []) assert(used >= 0 && rest >= 0, 'a meter cannot count less than nothing')
+  for (const { used, rest } of key.meters ?? [])
+    assert(used >= 0 && rest >= 0, 'a meter cannot count less than nothing')
 }
 
 export function checkHold(hold: HoldRecord): void {

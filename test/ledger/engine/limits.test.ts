@@ -93,7 +93,10 @@ describe('limits by time', () => {
     admit('a')
     admit('b')
     const raised = keyFacts(5, { limits: [{ ...requests, limit: 4 }] })
-    expect(self.run(admitCommand({ id: 'c', keys: [raised] }))).toMatchObject({ code: 'ok', requests: { remaining: 1 } })
+    expect(self.run(admitCommand({ id: 'c', keys: [raised] }))).toMatchObject({
+      code: 'ok',
+      requests: { remaining: 1 },
+    })
   })
 
   test('the tightest limit of a chain is told, whoever has it', () => {
