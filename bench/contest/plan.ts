@@ -18,6 +18,8 @@ export interface Plan {
   readonly startWithinMs: number
   /** No run begins so many ms after the start; undefined for no bound. */
   readonly measureWithinMs: number | undefined
+  /** Later than this the books are not read once more after the gateways have stopped. */
+  readonly readWithinMs: number | undefined
   /** How long all is left alone before the memory is read that it keeps. */
   readonly restMs: number
   readonly json: boolean
@@ -89,12 +91,13 @@ function planned({ quick, json, ...asked }: Asked): Plan {
     rounds: number('rounds', asked.rounds ?? (quick ? '1' : '3'), { pattern: /^[1-9]\d?$/ }),
     runMs,
     // Below some 20,000 calls a process of Node is not as fast as it gets.
-    firstWarmUpMs: quick ? Math.min(1_500, runMs * 2) : 10_000,
-    warmUpMs: quick ? runMs / 4 : 1_000,
+    firstWarmUpMs: Math.min(quick ? 1_500 : 10_000, runMs * 3),
+    warmUpMs: Math.min(1_000, runMs / 4),
     fetchMs: quick ? 15_000 : 120_000,
     startWithinMs: quick ? 30_000 : 180_000,
-    measureWithinMs: quick ? 47_000 : undefined,
-    restMs: quick ? 500 : 10_000,
+    measureWithinMs: quick ? 44_000 : undefined,
+    readWithinMs: quick ? 50_000 : undefined,
+    restMs: Math.min(quick ? 500 : 10_000, runMs * 3),
     json,
   }
 }

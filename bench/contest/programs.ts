@@ -13,7 +13,7 @@ export interface Cores {
 
 const mostText = 64 * 1024
 /** How a program is told to stop, and how long it may take before it is killed. */
-const stopMs = 15_000
+const stopMs = 5_000
 const pollMs = 20
 
 /** Numbers of cores from a list such as `0,2-3`. */

@@ -169,7 +169,11 @@ export function printTables(rows: readonly Row[], loads: readonly Load[]): strin
       const shown = columns.filter(([, of]) => here.some((row) => of(row) !== ''))
       const body = here.map((row) => shown.map(([, of]) => of(row)))
       const heads = shown.map(([head]) => head)
-      return here.length === 0 ? [] : [`${load.name}: ${load.about}; CPU a ${load.unit}\n${table(heads, body)}\n`]
+      return here.length === 0
+        ? []
+        : [
+            `${load.name}: ${load.about}; CPU of ${load.unit === 'event' ? 'an event' : 'a call'}\n${table(heads, body)}\n`,
+          ]
     })
     .join('\n')
 }

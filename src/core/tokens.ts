@@ -6,7 +6,7 @@ export type TokenAsset = typeof tokenAsset
 
 /** Decimal digits of a micro-token. */
 const scale = 6
-export const microTokens = 1_000_000n
+const microTokens = 1_000_000n
 const decimal = /^(\d{1,13})(?:\.(\d{1,6}))?$/
 
 /** Reads a plain decimal number of tokens ("1000000", "0.5") into micro-tokens, exactly; undefined for anything else. */

@@ -86,7 +86,7 @@ export async function run(
   const openKey = keyOpener(seal, log)
   const catalog = await openCatalog(() => loadCatalog(database, config, openKey))
   const records = await openRecords(config, log)
-  const { shared, journal, common, replica } = records
+  const { shared, journal, common } = records
   await recover({ books, shared, holds: journal.holds, log, clock: systemClock })
   const { send, close: closeConnections } = openUndici()
   const stores = await openAnswerStores(config, database)
@@ -101,8 +101,7 @@ export async function run(
     catalog: catalog.current,
     mayAdmit: store.isOurs,
     ...stores.parts,
-    ...(common && { common }),
-    ...(replica !== undefined && { replica }),
+    ...sharedBy(records),
   })
   const { gateway } = opened
   const changes = openChanges(config, log, copiesOf(gateway, catalog))
@@ -160,6 +159,11 @@ async function closeStores({ tokenizer, records, store }: Closing): Promise<void
 
 function checksOf({ ledger, isStopping }: Gateway, store: Store): Readonly<Record<string, boolean>> {
   return { books: !ledger.batcher.failing, accepting: !isStopping && store.isOurs() }
+}
+
+/** What a gateway has beside where it is one of several. */
+function sharedBy({ common, replica }: EngineRecords) {
+  return { ...(common && { common }), ...(replica !== undefined && { replica }) }
 }
 
 interface JobParts {

@@ -6,9 +6,7 @@ import { routing, targetOptions } from '../config/routing-schema.ts'
 
 /** A part of the configuration that the API takes in the words of the file and the database keeps as it came. */
 export interface Checked {
-  safeParse(
-    value: unknown,
-  ):
+  safeParse(value: unknown):
     | { readonly success: true }
     | {
         readonly success: false

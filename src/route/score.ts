@@ -67,13 +67,13 @@ export function rank(standings: readonly Standing[], { strategy, weights, draw }
 }
 
 /** The best that any of the targets has in each respect: the others are measured by it. */
-export interface Best {
+interface Best {
   readonly cost: Nanos | undefined
   readonly timeMs: number | undefined
   readonly quality: number
 }
 
-export function bestOf(standings: readonly Standing[]): Best {
+function bestOf(standings: readonly Standing[]): Best {
   const costs = standings.flatMap(({ cost }) => (cost === undefined ? [] : [cost]))
   const times = standings.flatMap(({ timeMs }) => (timeMs === undefined ? [] : [timeMs]))
   return {
@@ -84,7 +84,7 @@ export function bestOf(standings: readonly Standing[]): Best {
 }
 
 /** From 0 to 1. Never falls where the target gets better in one respect and stays as it is in the others. */
-export function scoreOf({ cost, timeMs, quality }: Standing, best: Best, weights: Weights): number {
+function scoreOf({ cost, timeMs, quality }: Standing, best: Best, weights: Weights): number {
   const cheap = costPart(cost, best.cost)
   // Nobody has seen it slow: it is tried, and then it is known.
   const fast = timeMs === undefined || timeMs <= 0 ? 1 : Math.min(1, (best.timeMs ?? timeMs) / timeMs)

@@ -84,23 +84,23 @@ export const dashscope: Vendor = {
   request: (call, target, access, stream) => request(call, target, { access, stream }),
   reader,
   reply,
-  counting: {
-    request({ inner }, { model }, access) {
-      const messages = objectsOf(inner['messages']).map((message) => messageOf(message, false))
-      return jsonPost({
-        url: `${access.baseUrl}/tokenizer`,
-        access,
-        stream: false,
-        body: { model, input: { messages } },
-        dropped: [],
-      })
-    },
-    tokens({ usage }) {
-      const tokens = isObject(usage) ? usage['input_tokens'] : undefined
-      return typeof tokens === 'number' && Number.isSafeInteger(tokens) && tokens >= 0 ? tokens : undefined
-    },
-  },
+  counting: { request: countRequest, tokens: tokensCounted },
   failure: (head, body) => failureOf(head, body, dashscopeTroubles),
+}
+
+/** Texts alone are counted there; for anything else the gateway's own count has to do. */
+function countRequest({ inner }: Call, { model }: Target, access: VendorAccess): VendorRequest {
+  const messages = objectsOf(inner['messages'])
+  const hasMedia = messages.some(({ content }) => partsOf(content).some(isMediaPart))
+  if (hasMedia || functionsIn(inner).length > 0 || app.test(model))
+    throw cannot('messages', 'anything but texts where it counts')
+  const body = { model, input: { messages: messages.map((message) => messageOf(message, false)) } }
+  return jsonPost({ url: `${access.baseUrl}/tokenizer`, access, stream: false, body, dropped: [] })
+}
+
+function tokensCounted({ usage }: JsonObject): number | undefined {
+  const tokens = isObject(usage) ? usage['input_tokens'] : undefined
+  return typeof tokens === 'number' && Number.isSafeInteger(tokens) && tokens >= 0 ? tokens : undefined
 }
 
 function wantsThought(inner: JsonObject): boolean {

@@ -58,7 +58,7 @@ const resetInside: Behaviour = (call, response) => {
 }
 /** So slowly that the whole of it takes longer than it may. */
 const slow: Behaviour = (call, response) => {
-  bytes(call.body['stream'] === true ? ': wait\n\n' : ' ', { ends: false })(call, response)
+  void bytes(call.body['stream'] === true ? ': wait\n\n' : ' ', { ends: false })(call, response)
   const timer = setInterval(() => response.write(call.body['stream'] === true ? ': wait\n\n' : ' '), 50)
   response.once('close', () => clearInterval(timer))
 }

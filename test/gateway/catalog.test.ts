@@ -133,9 +133,17 @@ describe('the database', () => {
         policies: { unstreamed: 'auto', clientAbort: 'cancel', abortBeforeContent: 'free' },
       })),
       targets: [
-        { model: 'a', position: 0, vendor: 'openai', vendorModel: 'v1', region: null, provisioned: true },
-        { model: 'a', position: 1, vendor: 'sandbox', vendorModel: 'echo', region: 'eu', provisioned: true },
-        { model: 'b', position: 0, vendor: 'openai', vendorModel: 'v2', region: null, provisioned: true },
+        { model: 'a', position: 0, vendor: 'openai', vendorModel: 'v1', region: null, options: {}, provisioned: true },
+        {
+          model: 'a',
+          position: 1,
+          vendor: 'sandbox',
+          vendorModel: 'echo',
+          region: 'eu',
+          options: {},
+          provisioned: true,
+        },
+        { model: 'b', position: 0, vendor: 'openai', vendorModel: 'v2', region: null, options: {}, provisioned: true },
       ],
       prices: [
         ['a', 'input', 1_000_000_000n, 'open'],

@@ -103,7 +103,9 @@ describe.skipIf(!hasEstate)('three gateways on one Redis', () => {
     )
     await left(key)
     expect((await estate.ready(0))['status']).toBe('ready')
-    await until('books that are right', async () => ((await estate.books.check({ all: true })).length === 0 ? true : undefined))
+    await until('books that are right', async () =>
+      (await estate.books.check({ all: true })).length === 0 ? true : undefined,
+    )
   })
 
   test('while PostgreSQL is away, calls are served from what is lent', async () => {

@@ -16,7 +16,7 @@ const commandMs = 100
 const awayMs = 300
 const reconnectMs = 60
 /** What a server that is failed over to may lack. */
-export const rollbackMs = 1_000
+const rollbackMs = 1_000
 
 interface Snapshot {
   readonly atMs: number

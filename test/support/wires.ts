@@ -19,7 +19,8 @@ export interface Wire {
 
 const wordsOf = (text: string) => text.split(/(?<= )/)
 const data = (payload: unknown) => `data: ${JSON.stringify(payload)}\n\n`
-const event = (payload: { readonly type: string; readonly [name: string]: unknown }) => `event: ${payload.type}\n${data(payload)}`
+const event = (payload: { readonly type: string; readonly [name: string]: unknown }) =>
+  `event: ${payload.type}\n${data(payload)}`
 
 /** Of one that speaks no more of OpenAI's dialects than this one. */
 const openai: Wire = {

@@ -248,3 +248,23 @@ test.each([
   const failure = bedrock.failure({ status, headers }, new TextEncoder().encode(JSON.stringify({ message })))
   expect({ fault: failure.fault, code: failure.error.code }).toEqual({ fault, code })
 })
+
+test('a prompt is counted by its messages and tools, without what counting refuses', () => {
+  const inner = { messages: [{ role: 'system', content: 'be brief' }, user], tools: [tool], temperature: 1 }
+  const target = { vendor: 'bedrock', model: claude }
+  const access = { baseUrl: 'https://vendor.test', apiKey: 'key', connectMs: 1 }
+  const request = bedrock.counting?.request({ ...translating.call, inner }, target, access)
+  const toolSpec = { name: 'f', description: 'd', inputSchema: { json: { type: 'object' } } }
+  expect([request?.url.split('/').at(-1), JSON.parse(new TextDecoder().decode(request?.body))]).toEqual([
+    'count-tokens',
+    {
+      input: {
+        converse: {
+          messages: [{ role: 'user', content: [{ text: 'hi' }] }],
+          system: [{ text: 'be brief' }],
+          toolConfig: { tools: [{ toolSpec }] },
+        },
+      },
+    },
+  ])
+})

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Call } from '../../src/core/call.ts'
+import type { Call, Json } from '../../src/core/call.ts'
 import { dashscope } from '../../src/vendors/dashscope.ts'
 import { answerOf, nativeRequest } from './native.ts'
 import { event, translating } from './streams.ts'
@@ -120,4 +120,49 @@ test.each([
 ])('an event that is the error %s breaks the stream off as %s', (code, expected) => {
   const read = dashscope.reader(translating)
   expect(read(event({ code, message: 'No.', request_id: 'r' }, 'error')).error?.code).toBe(expected)
+})
+
+describe('an app', () => {
+  test('is asked at its own address, without a model', () => {
+    const { url, body } = nativeRequest(
+      dashscope,
+      { messages: [{ role: 'user', content: 'hi' }] },
+      { model: 'apps/a1' },
+    )
+    expect([url, body]).toEqual([
+      'https://vendor.test/apps/a1/completion',
+      {
+        input: { messages: [{ role: 'user', content: 'hi' }] },
+        parameters: { result_format: 'message', incremental_output: false },
+      },
+    ])
+  })
+
+  test('has used what all its models have', () => {
+    const models = [
+      { model_id: 'a', input_tokens: 3, output_tokens: 1 },
+      { model_id: 'b', input_tokens: 4, output_tokens: 2 },
+    ]
+    const { text, usage } = dashscope.reply(
+      { output: { text: 'ok', finish_reason: 'stop' }, usage: { models } },
+      translating,
+    )
+    expect([text, usage?.counts]).toEqual(['ok', { input: 7, output: 3 }])
+  })
+})
+
+test('texts are counted by the vendor, and nothing else is', () => {
+  const access = { baseUrl: 'https://vendor.test', apiKey: 'key', connectMs: 1 }
+  const counted = (content: Json) => {
+    const inner = { messages: [{ role: 'user', content }] }
+    const call = { ...translating.call, body: inner, inner }
+    const request = dashscope.counting?.request(call, { vendor: 'dashscope', model: 'qwen-max' }, access)
+    return [request?.url, JSON.parse(new TextDecoder().decode(request?.body))]
+  }
+  expect(counted('hi')).toEqual([
+    'https://vendor.test/tokenizer',
+    { model: 'qwen-max', input: { messages: [{ role: 'user', content: 'hi' }] } },
+  ])
+  expect(() => counted([{ type: 'image_url', image_url: { url: 'https://a.test/b.png' } }])).toThrow('where it counts')
+  expect(dashscope.counting?.tokens({ usage: { input_tokens: 3 } })).toBe(3)
 })

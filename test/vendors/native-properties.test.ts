@@ -9,19 +9,18 @@ import { event, translating } from './streams.ts'
 
 /** Nothing that a vendor sends or a caller asks may end in another error than one that callers can be told. */
 
-const subjects = ['bedrock', 'cohere', 'dashscope', 'ollama-native', 'mistral', 'minimax', 'openrouter'].flatMap(
-  (id) => {
-    const vendor = vendors.get(id)
-    return vendor ? [[id, vendor] as const] : []
-  },
-)
+const adapters = 'bedrock bedrock-invoke cohere dashscope dify ollama-native mistral minimax openrouter'
+const subjects = adapters.split(' ').flatMap((id) => {
+  const vendor = vendors.get(id)
+  return vendor ? [[id, vendor] as const] : []
+})
 
 /** Words that mean something to some adapter, so that random objects are not all beside the point. */
 const words = fc.constantFrom(
   ...(
     'role content type text thinking function name arguments id index delta message choices output usage tokens ' +
     'tool_calls toolUse start contentBlockIndex reasoningContent finish_reason done error code messages tools stop n ' +
-    'reasoning response_format json_schema schema reasoning_details image_url file file_data stopReason tool_choice'
+    'answer event outputs status inputs bytes reasoning response_format json_schema schema reasoning_details image_url file file_data stopReason tool_choice'
   ).split(' '),
 )
 const scalars = fc.oneof(
@@ -95,7 +94,8 @@ test.each(subjects)('%s takes any request or refuses it by name', (_, vendor) =>
   fc.assert(
     fc.property(object, messages, fc.boolean(), (more, said, stream) => {
       const inner: JsonObject = { ...more, messages: said }
-      const call: Call = { ...translating.call, dialect: 'messages', body: inner, inner }
+      const raw = new TextEncoder().encode(JSON.stringify(inner))
+      const call: Call = { ...translating.call, dialect: 'messages', body: inner, inner, raw }
       const access = { baseUrl: 'https://v', apiKey: 'k', connectMs: 1 }
       survives(() => vendor.request(call, { vendor: vendor.id, model: 'us.anthropic.claude' }, access, stream))
     }),

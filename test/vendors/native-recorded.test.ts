@@ -111,7 +111,7 @@ describe.each(subjects.map(([vendor, folder, kind]) => ({ vendor, folder, kind, 
             id: callId ?? expect.any(String),
             name,
             // No arguments at all are an object without members.
-          arguments: given === 'null' ? {} : given,
+            arguments: given === 'null' ? {} : given,
           })),
         )
       }

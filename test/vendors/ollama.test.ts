@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { Call, JsonObject } from '../../src/core/call.ts'
 import { ollama } from '../../src/vendors/ollama.ts'
 import { answerOf, nativeRequest } from './native.ts'
 import { event, translating } from './streams.ts'
@@ -134,4 +135,31 @@ test.each([
 
 test('a line that is an error breaks the stream off', () => {
   expect(ollama.reader(translating)(event({ error: 'an error was encountered' })).error?.code).toBe('vendor_error')
+})
+
+describe('callers of completions', () => {
+  test('have their prompt completed', () => {
+    const inner: JsonObject = { messages: [{ role: 'user', content: 'Once' }], max_tokens: 5 }
+    const call: Call = { ...translating.call, dialect: 'completions', body: inner, inner }
+    const access = { baseUrl: 'https://vendor.test', apiKey: '', connectMs: 1 }
+    const { url, body } = ollama.request(call, { vendor: 'ollama', model: 'm' }, access, true)
+    expect([url, JSON.parse(new TextDecoder().decode(body))]).toEqual([
+      'https://vendor.test/api/generate',
+      { model: 'm', prompt: 'Once', stream: true, options: { num_predict: 5 } },
+    ])
+  })
+
+  test('get what completes it', () => {
+    const events = [
+      { response: ' upon', done: false },
+      { response: ' a time', done: false },
+      { response: '', done: true },
+    ]
+    const { message } = answerOf(
+      ollama,
+      events.map((each) => event(each)),
+    )
+    const { text } = ollama.reply({ response: ' upon', done: true, done_reason: 'stop' }, translating)
+    expect([message, text]).toEqual([{ role: 'assistant', content: ' upon a time' }, ' upon'])
+  })
 })
