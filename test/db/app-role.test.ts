@@ -150,6 +150,8 @@ async function useBooks(books: DurableBooks, database: Database): Promise<void> 
     .returning({ id: apiKey.id })
   const keyId = key?.id ?? 0
   await books.findKey('hash')
+  await books.booked([newId(noon)])
+  await books.epochOf('nobody')
   await books.recharge({ accountId, amount: 1_000n, ref: 'payment' })
   await books.adjust({ accountId, amount: -10n, ref: 'correction', reason: 'test', force: false })
   const granted = { accountId, amount: 100n, price: 0n, priority: 1, models: [], source: 'test' }

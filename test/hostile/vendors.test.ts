@@ -490,6 +490,7 @@ describe('what leads elsewhere or tells too much', () => {
       'date',
       'x-request-id',
       'x-tollgate-attempts',
+      'x-tollgate-cache',
       'x-tollgate-cost',
       'x-tollgate-model',
       'x-tollgate-vendor',
