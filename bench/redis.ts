@@ -1,14 +1,20 @@
 import { Redis } from 'ioredis'
 import { systemClock } from '../src/platform/clock.ts'
 import { openRedis, type RedisShared } from '../src/platform/redis.ts'
+import type { RedisAddress } from '../src/platform/redis-connection.ts'
 import { admitCommand, finaliseCommand, metered, settleCommand, usageRecord } from '../test/ledger/engine/sample.ts'
-import { type RealRedis, startRedis } from '../test/support/real-redis.ts'
+import { type RealRedis, startCluster, startRedis } from '../test/support/real-redis.ts'
+import { machine } from './options.ts'
 
 /**
  * What a full call (admit, checkpoint, settle, finalise) costs Redis: two purses, a chain of two keys, one budget.
  * CPU is what `INFO cpu` says of the server, so it hangs little on what else the machine does; calls per second do.
+ * With `--cluster`: the same over clusters of one, two and three masters, and how many calls the busiest of them could
+ * serve if it had a core of its own.
  */
 const accounts = 200
+/** Over a cluster they have to spread over all cells. */
+const manyAccounts = 2_000
 const callers = 64
 const seconds = 5
 
@@ -63,33 +69,93 @@ async function cpuOfSets(redis: RealRedis): Promise<number> {
   return (after - before) / sets
 }
 
-async function measure(name: string, settings: readonly string[]): Promise<void> {
-  const redis = await startRedis(settings)
-  const address = { url: redis.url }
+interface Measured {
+  readonly total: number
+  readonly perSecond: number
+  /** Microseconds of each server's CPU, of all calls together. */
+  readonly cpus: readonly number[]
+  /** Of this process, which is the client. */
+  readonly clientUs: number
+}
+
+async function cpusOf(servers: readonly RealRedis[]): Promise<readonly number[]> {
+  return Promise.all(servers.map(cpuMicros))
+}
+
+interface Measuring {
+  readonly address: RedisAddress
+  readonly servers: readonly RealRedis[]
+  readonly accounts: number
+}
+
+/** Calls from all callers for a while, after a warm-up. */
+async function callAll({ address, servers, accounts: count }: Measuring): Promise<Measured> {
   const shared = await openRedis({ address, clock: systemClock, commandMs: 5_000, log() {}, onAssertion() {} })
-  for (let id = 1; id <= accounts; id++) await load(shared, id)
-  for (let n = 0; n < 500; n++) await call(shared, (n % accounts) + 1, `warm ${n}`)
-  const before = await cpuMicros(redis)
+  for (let id = 1; id <= count; id += callers)
+    await Promise.all(Array.from({ length: Math.min(callers, count - id + 1) }, (_, at) => load(shared, id + at)))
+  for (let n = 0; n < 500; n++) await call(shared, (n % count) + 1, `warm ${n}`)
+  const before = await cpusOf(servers)
+  const client = process.cpuUsage()
   const started = performance.now()
   const calls = await Promise.all(
     Array.from({ length: callers }, async (_, caller) => {
       let n = 0
       for (; performance.now() - started < seconds * 1_000; n++)
-        await call(shared, ((caller + n * callers) % accounts) + 1, `019f5c1e-7a2b-7c3d-8e4f-${caller}-${n}`)
+        await call(shared, ((caller + n * callers) % count) + 1, `019f5c1e-7a2b-7c3d-8e4f-${caller}-${n}`)
       return n
     }),
   )
+  const perMs = 1 / (performance.now() - started)
+  const { user, system } = process.cpuUsage(client)
+  const after = await cpusOf(servers)
   const total = calls.reduce((sum, each) => sum + each, 0)
-  const perCall = ((await cpuMicros(redis)) - before) / total
-  const perSecond = total / ((performance.now() - started) / 1_000)
+  shared.close()
+  return {
+    total,
+    perSecond: total * perMs * 1_000,
+    cpus: after.map((cpu, at) => cpu - (before[at] ?? 0)),
+    clientUs: user + system,
+  }
+}
+
+async function measure(name: string, settings: readonly string[]): Promise<void> {
+  const redis = await startRedis(settings)
+  const { total, perSecond, cpus, clientUs } = await callAll({
+    address: { url: redis.url },
+    servers: [redis],
+    accounts,
+  })
+  const perCall = (cpus[0] ?? 0) / total
   const perSet = await cpuOfSets(redis)
   console.log(
     `${name.padEnd(16)} ${perCall.toFixed(1)} µs of Redis CPU per call (${Math.round(1e6 / perCall)} calls/s per core), ` +
-      `${Math.round(perSecond)} calls/s by one client, ${total} calls; a pipelined SET costs ${perSet.toFixed(1)} µs here`,
+      `${(clientUs / total).toFixed(1)} µs of the client's, ${Math.round(perSecond)} calls/s by one client, ${total} calls; ` +
+      `a pipelined SET costs ${perSet.toFixed(1)} µs here`,
   )
-  shared.close()
   await redis.stop()
 }
 
-await measure('no AOF', [])
-await measure('AOF everysec', ['--appendonly', 'yes', '--appendfsync', 'everysec'])
+/** What a cluster could serve is what its busiest master could. */
+async function measureCluster(masters: number): Promise<void> {
+  // A node that has met no other does not know its own address, so one master is a server without a cluster.
+  const alone = masters === 1 ? await startRedis() : undefined
+  const cluster = alone ? undefined : await startCluster(masters)
+  const servers = alone ? [alone] : (cluster?.nodes ?? [])
+  const address: RedisAddress = alone ? { url: alone.url } : { cluster: cluster?.urls ?? [] }
+  const { total, perSecond, cpus } = await callAll({ address, servers, accounts: manyAccounts })
+  const sum = cpus.reduce((all, cpu) => all + cpu, 0)
+  const busiest = Math.max(...cpus)
+  console.log(
+    `${masters} masters: ${(sum / total).toFixed(1)} µs of Redis CPU per call; the busiest has ` +
+      `${((busiest / sum) * 100).toFixed(1)} % of it and could serve ${Math.round((total * 1e6) / busiest)} calls/s of all, ` +
+      `with a core each; ${Math.round(perSecond)} calls/s by one client here, ${total} calls`,
+  )
+  await (alone ?? cluster)?.stop()
+}
+
+console.log(machine())
+if (process.argv.includes('--cluster')) for (const masters of [1, 2, 3]) await measureCluster(masters)
+else {
+  await measure('no AOF', [])
+  await measure('AOF everysec', ['--appendonly', 'yes', '--appendfsync', 'everysec'])
+}

@@ -1,6 +1,6 @@
 import { createServer, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
-import { answerShape, machineUs, reported, stampOf, textOf } from './contest/wire.ts'
+import { answerShape, brokenAfter, machineUs, reported, stampOf, textOf } from './contest/wire.ts'
 
 /*
  * A vendor that costs little, so that what stands before it is what is measured: HTTP/1.1 by hand over plain sockets,
@@ -123,6 +123,31 @@ function stream(socket: Socket, events: number, paceUs: number): void {
   ticking ??= setInterval(tick, tickMs)
 }
 
+/** The beginning of a stream and no more of it; with `isBroken` the connection ends there. */
+function begin(socket: Socket, events: number, { isBroken }: { isBroken: boolean }): void {
+  socket.write(streamHead, 'latin1')
+  for (let at = 0; at < events; at++) socket.write(contentEvent(machineUs()), 'latin1')
+  if (isBroken) socket.end()
+}
+
+const failed = JSON.stringify({ error: { message: 'The vendor has failed.', type: 'server_error', code: null } })
+
+function fail(socket: Socket, status: number): void {
+  socket.write(
+    `HTTP/1.1 ${status} Failed\r\ncontent-type: application/json\r\ncontent-length: ${failed.length}\r\n\r\n${failed}`,
+  )
+}
+
+/** Calls of each model that goes wrong now and then. */
+const turns = new Map<string, number>()
+
+/** Whether it is the turn of this call to go wrong. */
+function isTurn(model: string, every: number): boolean {
+  const at = ((turns.get(model) ?? 0) + 1) % every
+  turns.set(model, at)
+  return at === 0
+}
+
 function refuse(socket: Socket, status: string): void {
   socket.end(`HTTP/1.1 ${status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`)
 }
@@ -132,8 +157,20 @@ function answer(socket: Socket, body: Buffer): void {
   const model = /^"model":\s*"([^"]*)"/.exec(body.toString('latin1', from, from + 100))?.[1] ?? ''
   const shape = answerShape(model)
   if (!shape) return refuse(socket, '404 Not Found')
-  if (shape.kind === 'json') socket.write(answerOf(shape.bytes))
-  else stream(socket, Math.max(shape.events, lastEvents + 1), shape.paceUs)
+  switch (shape.kind) {
+    case 'json':
+      return void socket.write(answerOf(shape.bytes))
+    case 'stream':
+      return stream(socket, Math.max(shape.events, lastEvents + 1), shape.paceUs)
+    case 'stall':
+      return begin(socket, shape.events, { isBroken: false })
+    case 'flaky':
+      return isTurn(model, shape.every)
+        ? begin(socket, brokenAfter, { isBroken: true })
+        : stream(socket, Math.max(shape.events, lastEvents + 1), 0)
+    case 'fail':
+      return isTurn(model, shape.every) ? fail(socket, shape.status) : void socket.write(answerOf(1_024))
+  }
 }
 
 /** Takes one request after another from what came; gives what is left. */

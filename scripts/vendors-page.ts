@@ -61,6 +61,24 @@ function parameterTable(): string {
 }
 
 const text = `${head}${addressTable()}
+## Credentials
+
+A key goes to its vendor as it is, in the header that the vendor wants. Three adapters take more than that:
+
+- \`bedrock\` and \`bedrock-invoke\`, at \`https://bedrock-runtime.REGION.amazonaws.com\`: a Bedrock API key, or an access
+  key as \`ID:SECRET\` or \`ID:SECRET:SESSION_TOKEN\`, with which each request is signed (Signature Version 4) for the
+  region of the address; at an address of another form, for the \`region\` of the target.
+- \`vertex\`, at \`https://REGION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/REGION\`: the JSON of a service
+  account, best from a variable of the environment, or an OAuth access token that you renew yourself. The JSON is
+  exchanged for an access token at its \`token_uri\` once, and again shortly before that ends. With it the address may end
+  in \`/v1\`: then its own project is meant, in the region of the address (\`https://aiplatform.googleapis.com/v1\`:
+  \`global\`). With an API key the address without a project is express mode.
+- \`azure\`: a key, or a token of Entra ID as a bearer. The address ends in \`/openai/v1\` (or with the resource, which is
+  the same), in \`/openai/deployments\`, which the name of the only deployment may follow, or in \`/models\`. The latter two
+  may end in a version, such as \`/2025-01-01-preview\` in place of \`?api-version=\`.
+
+A credential that is refused parks its key like any other refused key: see [vendor keys](routing.md#vendor-keys).
+
 ## Parameters of other dialects
 
 In the names of OpenAI's chat completions, into which every request is brought first. What is not named is sent as it is.

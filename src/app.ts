@@ -9,13 +9,15 @@ import type { Gateway } from './gateway/gateway.ts'
 import { ops, type OpsOptions } from './http/ops.ts'
 import { models } from './http/models.ts'
 import { self } from './http/self.ts'
-import type { Client } from './ports.ts'
+import type { Client, Log } from './ports.ts'
 
 /** What a platform gives for one request on a model's path. */
 export interface Connection {
   readonly client: Client
   /** What the router returns: the answer, or a sign that it goes its own way. */
   readonly response: Promise<Response>
+  /** As whose address the caller's counts; undefined or absent: the platform cannot tell. */
+  address?(): string | undefined
 }
 
 export interface AppOptions extends OpsOptions {
@@ -39,7 +41,7 @@ export function buildApp({ gateway, connect, admin = [], ...health }: AppOptions
     c.header('x-request-id', id)
   })
   app.route('/', ops(health))
-  for (const front of fronts) mount(app, { gateway, front, connect })
+  mount(app, { gateway, connect })
   app.route('/', models(gateway))
   app.route('/', self(gateway))
   for (const routes of admin) app.route('/', routes)
@@ -53,32 +55,46 @@ export function buildApp({ gateway, connect, admin = [], ...health }: AppOptions
       ),
     ),
   )
-  app.onError((caught, c) => {
-    const error = GatewayError.from(caught)
-    const id = c.get('id')
-    if (error.code === 'internal') log('internal_error', { id, path: c.req.path, error: stackOf(caught) })
-    // The caller cannot know why, and a call that was not let in has no record that would tell the operator.
-    if (error.code === 'billing_unavailable' && error.cause !== undefined)
-      log('billing_unavailable', { id, path: c.req.path, error: stackOf(error.cause) })
-    return failure(c, error)
-  })
+  app.onError((caught, c) => failure(c, told(log, caught, { id: c.get('id'), path: c.req.path })))
   return app
+}
+
+/** The error that a caller is told of; what he cannot know of it goes to the log. */
+export function told(log: Log, caught: unknown, call: { readonly id: string; readonly path: string }): GatewayError {
+  const error = GatewayError.from(caught)
+  if (error.code === 'internal') log('internal_error', { ...call, error: stackOf(caught) })
+  // A call that was not let in has no record that would tell the operator.
+  if (error.code === 'billing_unavailable' && error.cause !== undefined)
+    log('billing_unavailable', { ...call, error: stackOf(error.cause) })
+  return error
 }
 
 type Work = (asking: Asking) => Promise<void>
 
-interface Mounting extends Pick<AppOptions, 'gateway' | 'connect'> {
+/** What is done at one path. */
+export interface Served {
+  readonly path: string
   readonly front: Front
+  readonly work: Work
 }
 
-/** The paths of one dialect: its calls, and where it has that, the counting of a prompt. */
-function mount(app: Hono<Variables>, { gateway, front, connect }: Mounting): void {
-  const { paths, counting } = front
-  const served: { readonly paths: readonly string[]; readonly work: Work }[] = [
-    { paths, work: (asking) => exchange(gateway, asking) },
-  ]
-  if (counting) served.push({ paths: counting.paths, work: (asking) => countTokens(gateway, asking, counting) })
-  for (const { path, work } of served.flatMap(({ paths: all, work }) => all.map((path) => ({ path, work })))) {
+/** The paths of all dialects: their calls, and where they have that, the counting of a prompt. */
+export function servedPaths(gateway: Gateway): readonly Served[] {
+  return fronts.flatMap((front) => {
+    const { paths, counting } = front
+    const calls = paths.map((path) => ({ path, front, work: (asking: Asking) => exchange(gateway, asking) }))
+    if (!counting) return calls
+    const counts = counting.paths.map((path) => ({
+      path,
+      front,
+      work: (asking: Asking) => countTokens(gateway, asking, counting),
+    }))
+    return [...calls, ...counts]
+  })
+}
+
+function mount(app: Hono<Variables>, { gateway, connect }: Pick<AppOptions, 'gateway' | 'connect'>): void {
+  for (const { path, front, work } of servedPaths(gateway)) {
     app.post(path, (c) => {
       // A path of one dialect may lie among those of another, so that it alone does not tell.
       c.set('front', front)
@@ -99,19 +115,19 @@ interface Serving {
 
 /** Errors until the first byte are the router's to answer; later ones the stream has told already, but for bugs. */
 async function serve(gateway: Gateway, asked: Omit<Asking, 'client'>, serving: Serving): Promise<Response> {
-  const { client, response } = serving.connection
+  const { client, response, address } = serving.connection
   const { later, log } = gateway.platform
   let isAnswered = false
   const answered = response.then(() => (isAnswered = true))
-  const work = serving.work({ ...asked, client })
-  later(
-    work.catch((caught) => {
-      if (isAnswered && !(caught instanceof GatewayError))
-        log('internal_error', { id: asked.id, error: stackOf(caught) })
-    }),
-  )
+  const work = serving.work({ ...asked, client, ...(address && { address }) })
+  later(work.catch((caught) => isAnswered && tooLate(log, caught, asked)))
   await Promise.race([work, answered])
   return response
+}
+
+/** The caller has his answer, or what there is of it: an error now is a bug, and only the log can be told. */
+export function tooLate(log: Log, caught: unknown, { id }: { readonly id: string }): void {
+  if (!(caught instanceof GatewayError)) log('internal_error', { id, error: stackOf(caught) })
 }
 
 function failure(c: Context<Variables>, error: GatewayError): Response {

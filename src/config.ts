@@ -8,14 +8,19 @@ import {
   type IdempotencyConfig,
 } from './config/cache-schema.ts'
 import { buildTarget } from './config/build-target.ts'
+import { buildSealing } from './config/sealing-schema.ts'
+import { type AlertConfig, buildAlerts } from './config/alerts-schema.ts'
 import { readEnvironment, type Environment, type EnvironmentValues } from './config/environment.ts'
 import { checkExchange, checkPrices, exchangeRates, listPrices } from './config/list-prices.ts'
 import { amountRule } from './config/fields.ts'
 import { tokenPrice } from './config/price-schema.ts'
 import { fileSchema, type File } from './config/schema.ts'
 import { printPath, readSource, type Fault, type Path, type Source } from './config/source.ts'
+import type { AddressRange } from './core/address.ts'
 import type { CachePolicy } from './core/caching.ts'
 import type { Model, Policies, VendorEntry } from './core/catalog.ts'
+import type { KeepAliveRules } from './core/keep-alive.ts'
+import type { KeySealing } from './core/key-sealing.ts'
 import { isOperation, missingPrices } from './core/measure.ts'
 import type { Nanos } from './core/money.ts'
 import { freeNanos, fullPricePpm, priceSet } from './core/price-set.ts'
@@ -57,6 +62,8 @@ export interface Config extends Readonly<EnvironmentValues['rest']> {
     readonly port: number
     readonly bodyLimitBytes: number
     readonly shutdownGraceMs: number
+    /** Whose word is believed about the address of a caller. */
+    readonly trustedProxies: readonly AddressRange[]
   }
   /** Those that are off are here too, with no keys. */
   readonly vendors: ReadonlyMap<string, VendorEntry>
@@ -73,6 +80,11 @@ export interface Config extends Readonly<EnvironmentValues['rest']> {
   readonly caching?: CachePolicy
   readonly cache: CacheStores
   readonly idempotency: IdempotencyConfig
+  readonly keepAlive: KeepAliveRules
+  /** Where alerts are sent; absent: nowhere. */
+  readonly alerts?: AlertConfig
+  /** How what vendors' keys are encrypted with is unwrapped at the start; absent: it is given in the environment. */
+  readonly keySealing?: KeySealing
   /** Between two rounds of probes; absent: there are none. */
   readonly probeMs?: number
   readonly holds: HoldLimits
@@ -267,6 +279,7 @@ function build(file: File, { host, port, rest }: EnvironmentValues): Config {
       port: port ?? server.port,
       bodyLimitBytes: server.body_limit_bytes,
       shutdownGraceMs: server.shutdown_grace_seconds * 1_000,
+      trustedProxies: server.trusted_proxies,
     },
     vendors: mapValues(file.vendors, buildVendor),
     models: mapValues(file.models, (name, model) => buildModel(name, model, { policies, routing, caching })),
@@ -283,6 +296,9 @@ function build(file: File, { host, port, rest }: EnvironmentValues): Config {
     ...(caching && { caching }),
     cache: buildStores(file.cache),
     idempotency: buildIdempotency(file.idempotency),
+    ...buildAlerts(file.alerts),
+    ...buildSealing(file.vendor_keys),
+    keepAlive: buildKeepAlive(file.keep_alive),
     holds: {
       firstOutputTokens: holds.first_output_tokens,
       cap: holds.cap,
@@ -293,14 +309,23 @@ function build(file: File, { host, port, rest }: EnvironmentValues): Config {
   }
 }
 
+function buildKeepAlive({ silence_ms, commit_stream_ms, commit_body_ms }: File['keep_alive']): KeepAliveRules {
+  return {
+    ...(silence_ms > 0 && { silenceMs: silence_ms }),
+    ...(commit_stream_ms !== undefined && { commitStreamMs: commit_stream_ms }),
+    ...(commit_body_ms !== undefined && { commitBodyMs: commit_body_ms }),
+  }
+}
+
 function buildLimits({ tiers, shared, shedding }: File['limits']): LimitConfig {
   return {
-    tiers: mapValues(tiers, (_name, { limits, concurrency, priority }) => ({
+    tiers: mapValues(tiers, (_name, { limits, concurrency, budgets, priority }) => ({
       limits,
       priority,
+      ...(budgets.length > 0 && { budgets }),
       ...(concurrency !== undefined && { concurrency }),
     })),
-    shared: shared.map(({ name, ...limit }) => ({ ...limit, ...(name !== undefined && { name }) })),
+    shared,
     shedding: { eventLoopMs: shedding.event_loop_ms, calls: shedding.calls },
   }
 }

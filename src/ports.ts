@@ -1,9 +1,13 @@
-import type { AccountLimits, Budget, BudgetWindow, UsageRecord } from './core/call.ts'
+import type { AddressRange } from './core/address.ts'
+import type { AccountLimits, Budget, BudgetWindow, JsonObject, UsageRecord } from './core/call.ts'
 import type { Catalog } from './core/catalog.ts'
+import type { KeepAliveRules } from './core/keep-alive.ts'
 import type { Nanos } from './core/money.ts'
 import type { Counts } from './core/price.ts'
 import type { RateLimit } from './core/rate-limit.ts'
+import type { KeyRouting } from './core/routing.ts'
 import type { Share, ShareAsk, SharedLimit, TierLimits } from './core/shared-limit.ts'
+import type { SlotAsk, SlotShare } from './core/shared-slots.ts'
 import type { TokenAsset } from './core/tokens.ts'
 import type { ClaimReply, Command, OtherEpoch, ReplyTo } from './ledger/engine/commands.ts'
 import type { AccountRecord, KeyRecord } from './ledger/engine/records.ts'
@@ -40,6 +44,8 @@ export interface Shared {
   begin(spender: string, epoch: number): Promise<number>
   /** Lends this replica its shares of limits over accounts, one answer for each; see core/shared-limit.ts. */
   shares(asks: readonly ShareAsk[]): Promise<readonly Share[]>
+  /** Lends it slots of limits of calls at once, likewise; see core/shared-slots.ts. */
+  slots(asks: readonly SlotAsk[]): Promise<readonly SlotShare[]>
   /** False while the store is known not to answer for an account. */
   reaches(accountId: number): boolean
 }
@@ -53,6 +59,52 @@ export interface VendorRequest {
   readonly connectMs: number
   /** Parameters of the caller that were left out, as he is told: `x-tollgate-dropped-params`. */
   readonly dropped?: readonly string[]
+  /** What stands in for a key that is not sent itself; made when the request is sent, because it needs the time. */
+  readonly proof?: Proof
+}
+
+/** How a request proves who sends it, where its vendor takes no key as it is. */
+export type Proof = Signature | TokenGrant
+
+/** Every request is signed. */
+export interface Signature {
+  readonly kind: 'signature'
+  /** The headers that it adds. Throws CredentialRefused (core/credential-refused.ts) for what cannot be signed. */
+  headers(request: VendorRequest, nowMs: number, digest: Digest): Readonly<Record<string, string>>
+}
+
+/** A token is asked for with an assertion that is signed, and serves many requests as their bearer token. */
+export interface TokenGrant {
+  readonly kind: 'token'
+  /** Equal grants share one token. It is a secret like the key that it is made of. */
+  readonly id: string
+  /** What is signed: header and claims of a JWT, each in base64url, with a dot between them. */
+  assertion(nowMs: number): string
+  /** PKCS #8 in PEM; the signature is RS256. */
+  readonly privateKey: string
+  /** What the token is asked for with; `signed` is the assertion and its signature. */
+  request(signed: string): VendorRequest
+  /** Undefined for an answer without one. */
+  token(body: JsonObject): AccessToken | undefined
+}
+
+export interface AccessToken {
+  readonly text: string
+  /** From now on. */
+  readonly lifeMs: number
+}
+
+/** Hashes for signatures; a text stands for its UTF-8. */
+export interface Digest {
+  sha256(data: Uint8Array | string): Uint8Array
+  hmacSha256(key: Uint8Array | string, data: string): Uint8Array
+}
+
+/** What proofs are made with. */
+export interface Proving {
+  readonly digest: Digest
+  /** RSASSA-PKCS1-v1_5 with SHA-256, in base64url without padding. Rejects for a key that is none. */
+  signRs256(privateKey: string, text: string): Promise<string>
 }
 
 export interface VendorHead {
@@ -84,6 +136,8 @@ export interface Tokenizer {
   /** Name and version, as usage records carry it. */
   readonly name: string
   count(text: string): Promise<number>
+  /** The sum over many texts, where that costs less than asking for each. */
+  countAll?(texts: readonly string[]): Promise<number>
   close(): Promise<void>
 }
 
@@ -96,6 +150,11 @@ export interface Client {
   onGone(run: () => void): void
   readonly gone: boolean
   open(status: number, headers: Readonly<Record<string, string>>): void
+  /**
+   * The status went out before anybody called `open`, which now changes nothing: an error can only be told in the
+   * answer. Absent: it did not.
+   */
+  readonly isEarly?: boolean
   /** False when the caller does not keep up: wait for `onDrain`. */
   write(bytes: Uint8Array): boolean
   onDrain(run: () => void): void
@@ -121,6 +180,8 @@ export interface KeyRow {
   readonly concurrency: number | undefined
   /** Further limits by time; absent: none. */
   readonly limits?: readonly RateLimit[]
+  /** How targets are put in order for its calls; absent: as their models say. */
+  readonly routing?: KeyRouting
   readonly expiresAtMs: number | undefined
   readonly revokedAtMs: number | undefined
 }
@@ -247,7 +308,10 @@ export interface Books {
    * it is missing; a used-up one stays in the list until its period ends, so that its end is known.
    */
   purses(accountId: number): Promise<readonly Purse[]>
-  /** What a key and every key below it have spent in the period that starts at `sinceMs`. */
+  /**
+   * What a key and every key below it have spent in the period that starts at `sinceMs`; under the id of an account's
+   * own counters (`accountKeyId`), what all keys of the account have.
+   */
   spent(keyId: number, window: BudgetWindow, sinceMs: number): Promise<Nanos>
   /**
    * A new epoch for a spender: all its earlier leases are frozen. Returns the epoch; 0, and nothing has changed, where
@@ -344,7 +408,14 @@ export interface Seal {
   seal(text: string, about: string): string
   /** Undefined for what was sealed with another secret, for something else, or was changed since. */
   open(sealed: string, about: string): string | undefined
+  /** The same text sealed with what is used now, where it was sealed with an earlier secret that still opens it. */
+  reseal(sealed: string, about: string): Resealed
 }
+
+export type Resealed =
+  | { readonly state: 'current' }
+  | { readonly state: 'resealed'; readonly sealed: string }
+  | { readonly state: 'unreadable' }
 
 /** How calls are held and served; every number of the data plane that an operator may set. */
 export interface Settings {
@@ -363,8 +434,12 @@ export interface Settings {
   readonly checkpointMs: number
   /** A caller who reads nothing for this long is taken as gone. */
   readonly stallMs: number
+  /** Absent: a caller hears nothing until there is something to say. */
+  readonly keepAlive?: KeepAliveRules
   /** Limits over accounts; absent: none. */
   readonly limits?: LimitSettings
+  /** Whose word is believed about the address of a caller; absent: nobody's. */
+  readonly trustedProxies?: readonly AddressRange[]
 }
 
 export interface LimitSettings {

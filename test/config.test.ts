@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ConfigError, configPath, readConfig, type Config } from '../src/config.ts'
 import { unitNames } from '../src/core/price.ts'
+import { vendorKeyText } from '../src/core/vendor-key-text.ts'
 import { root } from './source.ts'
 import { addresses } from '../src/vendors/addresses.ts'
 
@@ -31,7 +32,7 @@ const price = 'must be a price per million tokens from 0 to 999999 with at most 
 describe('an empty file', () => {
   test('is a gateway with nothing to offer and every default', () => {
     expect(read('')).toEqual({
-      server: { host: '0.0.0.0', port: 8787, bodyLimitBytes: 33_554_432, shutdownGraceMs: 25_000 },
+      server: { host: '0.0.0.0', port: 8787, bodyLimitBytes: 33_554_432, shutdownGraceMs: 25_000, trustedProxies: [] },
       vendors: new Map(),
       models: new Map(),
       accounts: new Map(),
@@ -40,6 +41,7 @@ describe('an empty file', () => {
       policies: { unstreamed: 'auto', clientAbort: 'cancel', abortBeforeContent: 'free' },
       cache: { memoryBytes: 67_108_864, memoryEntries: 10_000, redisBytes: 67_108_864, isInDatabase: false },
       idempotency: { whileRunning: 'wait', waitMs: 60_000, keepHours: 24 },
+      keepAlive: { silenceMs: 15_000 },
       holds: { firstOutputTokens: 1024, cap: undefined, termMs: 30_000, checkpointMs: 2_000 },
       dataDir: './data',
       masterKey: undefined,
@@ -47,8 +49,10 @@ describe('an empty file', () => {
       secret: undefined,
       databaseUrl: undefined,
       redisUrls: undefined,
+      workers: 1,
       migrationDatabaseUrl: undefined,
       vendorKeySecret: undefined,
+      previousVendorKeySecret: undefined,
     })
   })
 
@@ -209,6 +213,7 @@ vendors:
       TOLLGATE_SECRET: 'a secret of 16 ch',
       DATABASE_URL: 'postgres://u:p@h/d',
       REDIS_URL: 'rediss://h',
+      REDIS_COMMAND_MS: '250',
     }
     expect(read('server: { port: 5, host: h }', env)).toEqual({
       ...read(''),
@@ -219,6 +224,7 @@ vendors:
       secret: 'a secret of 16 ch',
       databaseUrl: 'postgres://u:p@h/d',
       redisUrls: ['rediss://h'],
+      redisCommandMs: 250,
     })
   })
 
@@ -230,6 +236,7 @@ vendors:
   test.each<[string, string, string]>([
     ['PORT', '65536', 'must be a whole number from 0 to 65535'],
     ['PORT', '8787x', 'must be a whole number from 0 to 65535'],
+    ['REDIS_COMMAND_MS', '9', 'must be a whole number of milliseconds from 10 to 99999'],
     ['HOST', 'a b', 'must be an address or a host name'],
     ['TOLLGATE_MASTER_KEY', 'fifteen-letters', key],
     ['TOLLGATE_MASTER_KEY', 'sixteen letters!', key],
@@ -245,10 +252,60 @@ vendors:
     expect(faults('', { [name]: value })).toEqual([`environment ${name}: ${why}`])
   })
 
+  test.each([
+    ['1', 1],
+    ['64', 64],
+    ['auto', 'auto'],
+  ])('WORKERS=%s is %s processes', (value, workers) => {
+    const shared = { DATABASE_URL: 'postgres://h/d', REDIS_URL: 'redis://h' }
+    expect(read('', { ...shared, WORKERS: value }).workers).toBe(workers)
+  })
+
+  test.each(['0', '65', '2.5', 'all'])('WORKERS=%s is a fault', (value) => {
+    expect(faults('', { WORKERS: value })).toEqual([
+      'environment WORKERS: must be a whole number from 1 to 64, or auto',
+    ])
+  })
+
+  test.each(['2', 'auto'])('WORKERS=%s without a Redis is a fault', (value) => {
+    expect(faults('', { WORKERS: value, DATABASE_URL: 'postgres://h/d' })).toEqual([
+      'environment WORKERS: needs REDIS_URL and DATABASE_URL, because processes share holds and books by them',
+    ])
+  })
+
   test('with one key for both purposes is a fault', () => {
     const both = 'the-same-key-for-both'
     expect(faults('', { TOLLGATE_MASTER_KEY: both, TOLLGATE_MANAGEMENT_KEY: both })).toEqual([
       'environment TOLLGATE_MANAGEMENT_KEY: must differ from TOLLGATE_MASTER_KEY',
+    ])
+  })
+})
+
+describe('the key of a vendor', () => {
+  const json =
+    '{"type":"service_account","private_key":"-----BEGIN PRIVATE KEY-----\\nAA==\\n-----END PRIVATE KEY-----"}'
+  const keysIn = (yaml: string, env: Env) => read(yaml, env).vendors.get('vertex')?.apiKeys
+
+  test('may be the JSON of a credential, on one line whatever its own lines are', () => {
+    const laid = JSON.stringify(JSON.parse(json), undefined, 2)
+    const yaml = "vendors: { vertex: { api_keys: ['${ACCOUNT}'], keys: [{ name: own, key: '${OTHER}' }] } }"
+    expect(keysIn(yaml, { ACCOUNT: laid, OTHER: `${json}\n` })).toEqual([json, json])
+  })
+
+  test('that is no JSON, though it begins so, still fits on one line', () => {
+    expect(keysIn("vendors: { vertex: { api_keys: ['${ACCOUNT}'] } }", { ACCOUNT: '{"a":\r\n 1' + '}}' })).toEqual([
+      '{"a": 1}}',
+    ])
+  })
+
+  test.each([
+    ['two words', 'two words'],
+    ['a line break', 'one\ntwo'],
+    ['JSON that is too long', `{${' '.repeat(8_193)}}`],
+    ['JSON with a character that no header can carry', '{"a":"é"}'],
+  ])('is not: %s', (_, key) => {
+    expect(faults("vendors: { vertex: { api_keys: ['${KEY}'] } }", { KEY: key })).toEqual([
+      `x.yaml:1:33 vendors.vertex.api_keys[0]: ${vendorKeyText.rule}`,
     ])
   })
 })
@@ -259,13 +316,15 @@ describe('a fault', () => {
       'an unknown section',
       'servers: {}',
       [
-        'x.yaml:1:1 servers: is not known here; known are: server, vendors, models, accounts, exchange_rates, defaults, cache, idempotency, limits, probes, holds',
+        'x.yaml:1:1 servers: is not known here; known are: server, vendors, models, accounts, exchange_rates, defaults, cache, idempotency, limits, keep_alive, alerts, vendor_keys, probes, holds',
       ],
     ],
     [
       'an unknown field',
       'server:\n  prot: 1',
-      ['x.yaml:2:3 server.prot: is not known here; known are: host, port, body_limit_bytes, shutdown_grace_seconds'],
+      [
+        'x.yaml:2:3 server.prot: is not known here; known are: host, port, body_limit_bytes, shutdown_grace_seconds, trusted_proxies',
+      ],
     ],
     [
       'a number out of range',
@@ -282,7 +341,7 @@ describe('a fault', () => {
       'no map at all',
       '- a',
       [
-        'x.yaml:1:1 file: must be a map with: server, vendors, models, accounts, exchange_rates, defaults, cache, idempotency, limits, probes, holds',
+        'x.yaml:1:1 file: must be a map with: server, vendors, models, accounts, exchange_rates, defaults, cache, idempotency, limits, keep_alive, alerts, vendor_keys, probes, holds',
       ],
     ],
     [
@@ -323,7 +382,7 @@ describe('a fault', () => {
     [
       'a key with a line break',
       'vendors: { openai: { api_keys: ["a\\n"] } }',
-      ['x.yaml:1:33 vendors.openai.api_keys[0]: must be printable ASCII without spaces'],
+      [`x.yaml:1:33 vendors.openai.api_keys[0]: ${vendorKeyText.rule}`],
     ],
     [
       'an unusable name',
@@ -380,7 +439,7 @@ describe('a fault', () => {
       'an unknown unit',
       modelOf('prices: { input: 1, output: 1, tokens: 1 }'),
       [
-        `x.yaml:7:36 models.m.prices.tokens: is not known here; known are: currency, ${unitNames.join(', ')}, tiers, service_tiers, off_peak, regions, markup_percent`,
+        `x.yaml:7:36 models.m.prices.tokens: is not known here; known are: currency, ${unitNames.join(', ')}, tiers, service_tiers, off_peak, regions, speeds, markup_percent`,
       ],
     ],
     [

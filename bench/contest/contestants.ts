@@ -13,6 +13,8 @@ export interface Setting {
   readonly cores: string
   /** What Node is told beside, where the contestant is one of ours. */
   readonly nodeArgs?: readonly string[]
+  /** What the vendor is asked for, where it is something else than the contest's loads. */
+  readonly models?: readonly string[]
   /** How long a package may take to come from its registry. */
   readonly fetchMs: number
 }
@@ -26,6 +28,8 @@ export interface Contestant {
   readonly headers: readonly string[]
   /** Of those that bill. */
   readonly books?: Books
+  /** Its figures in Prometheus's text form, of those that have any. */
+  metrics?(): Promise<string>
   /** What it printed. */
   said?(): string
   stop(): Promise<void>

@@ -78,6 +78,8 @@ export interface Row {
   readonly added_first_byte_p50_ms: number | undefined
   readonly event_delay_p50_ms: number | undefined
   readonly event_delay_p99_ms: number | undefined
+  readonly loop_p99_ms: number | undefined
+  readonly loop_longest_ms: number | undefined
   readonly rss_before_mb: number | undefined
   readonly rss_peak_mb: number | undefined
   readonly kb_per_stream: number | undefined
@@ -123,6 +125,8 @@ function rowOf(samples: readonly Sample[], name: Name, load: Load): Row {
     added_first_byte_p50_ms: added(value.first),
     event_delay_p50_ms: middle(({ figures }) => ms(figures.delayUs?.p50)),
     event_delay_p99_ms: middle(({ figures }) => ms(figures.delayUs?.p99)),
+    loop_p99_ms: middle(({ loopMs }) => loopMs?.p99),
+    loop_longest_ms: middle(({ loopMs }) => loopMs?.most),
     rss_before_mb: middle((sample) => sample.beforeMb),
     rss_peak_mb: middle((sample) => sample.peakMb),
     kb_per_stream: load.isOnce
@@ -152,6 +156,8 @@ const columns: readonly (readonly [string, (row: Row) => string])[] = [
   ['added first', (row) => print(row.added_first_byte_p50_ms, 2)],
   ['event delay p50', (row) => print(row.event_delay_p50_ms, 2)],
   ['delay p99', (row) => print(row.event_delay_p99_ms, 2)],
+  ['loop p99 ms', (row) => print(row.loop_p99_ms, 1)],
+  ['longest', (row) => print(row.loop_longest_ms, 1)],
   ['RSS before MB', (row) => print(row.rss_before_mb, 0)],
   ['RSS peak', (row) => print(row.rss_peak_mb, 0)],
   ['KB a stream', (row) => print(row.kb_per_stream, 1)],

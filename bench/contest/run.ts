@@ -28,6 +28,8 @@ export interface Sample {
   readonly instructions: number | undefined
   readonly beforeMb: number | undefined
   readonly peakMb: number | undefined
+  /** By how much the event loop was late, of those that tell: the 99th percentile and the most, in ms. */
+  readonly loopMs?: { readonly p99: number; readonly most: number } | undefined
 }
 
 /** A run whose figures are not to be used. */
@@ -84,6 +86,17 @@ export async function drift({ contestant, nanos }: Runner): Promise<bigint> {
   return contestant.books === undefined ? 0n : (await contestant.books.charged()) - nanos
 }
 
+/** By how much the event loop was late since this was last asked, in ms; undefined of those that do not tell. */
+async function loopDelay({ contestant }: Pick<Runner, 'contestant'>): Promise<Sample['loopMs']> {
+  const text = await contestant.metrics?.()
+  const of = (quantile: string) =>
+    Number(
+      new RegExp(`^tollgate_event_loop_delay_seconds\\{quantile="${quantile}"\\} (\\S+)$`, 'm').exec(text ?? '')?.[1],
+    )
+  const [p99, most] = [of('0.99'), of('1')]
+  return Number.isFinite(p99) && Number.isFinite(most) ? { p99: p99 * 1_000, most: most * 1_000 } : undefined
+}
+
 export interface RunParts {
   readonly generator: Generator
   readonly runner: Runner
@@ -107,7 +120,9 @@ export async function measure(parts: RunParts): Promise<Sample | NoResult> {
     const memory = pid === undefined ? undefined : watchMemory(pid)
     const perf = pid === undefined || !counts ? undefined : await countInstructions(pid)
     const from = pid === undefined ? 0 : cpuUs(pid)
+    await loopDelay(runner)
     const figures = await call(generator, runner, orderOf(load, runMs))
+    const loopMs = await loopDelay(runner)
     const off = await drift(runner)
     const used = pid === undefined ? undefined : cpuUs(pid) - from
     const instructions = await perf?.stop()
@@ -121,7 +136,7 @@ export async function measure(parts: RunParts): Promise<Sample | NoResult> {
     if (off !== 0n) return { ...told, why: `the books have ${off} nano-units more than was counted`, isDrift: true }
     const units = figures.calls * (load.unit === 'event' ? load.events : 1)
     const each = (sum: number | undefined) => (sum === undefined ? undefined : sum / units)
-    return { ...told, figures, cpuUs: each(used), instructions: each(instructions), beforeMb, peakMb }
+    return { ...told, figures, cpuUs: each(used), instructions: each(instructions), beforeMb, peakMb, loopMs }
   } catch (error) {
     return { name, load, round, why: error instanceof Error ? error.message : String(error), isDrift: false }
   }

@@ -12,7 +12,7 @@ import { root } from '../../test/source.ts'
 import { nodeProgram } from '../../test/support/process.ts'
 import { hasRedis, type RealRedis, startRedis } from '../../test/support/real-redis.ts'
 import type { Contestant, Setting } from './contestants.ts'
-import { models } from './loads.ts'
+import { models as loadModels } from './loads.ts'
 import { type Program, startProgram } from './programs.ts'
 
 /** Where the books are: PGlite in the process, PostgreSQL, or PostgreSQL with the holds in a Redis. */
@@ -29,8 +29,8 @@ const balance = '1000000000'
 /** Nano-units that a token costs: whole numbers, so that the charge of many calls is the charge of all their tokens. */
 export const tokenPrice = { input: 1_000n, output: 2_000n } as const
 
-function yamlOf(vendorUrl: string): string {
-  const lines = models.map(
+function yamlOf(vendorUrl: string, names: readonly string[]): string {
+  const lines = names.map(
     (model) => `  ${model}:
     targets: [{ vendor: bench, model: ${model} }]
     prices: { input: '1', output: '2' }
@@ -86,13 +86,14 @@ async function startServers(store: Store): Promise<Servers> {
 }
 
 /** Starts a gateway as an operator would, with one account and its key. Throws where this machine cannot. */
-export async function startTollgate(store: Store, { vendorUrl, cores, nodeArgs = [] }: Setting): Promise<Contestant> {
+export async function startTollgate(store: Store, setting: Setting): Promise<Contestant> {
+  const { vendorUrl, cores, nodeArgs = [], models = loadModels } = setting
   const reason = missing(store)
   if (reason !== undefined) throw new Error(reason)
   const servers = await startServers(store)
   const { home, databaseUrl, redis } = servers
   const config = join(home, 'tollgate.yaml')
-  writeFileSync(config, yamlOf(vendorUrl))
+  writeFileSync(config, yamlOf(vendorUrl, models))
   const program = startProgram({
     command: nodeProgram,
     args: [...nodeArgs, 'src/entry/node.ts'],
@@ -132,6 +133,7 @@ async function contestantOf(program: Program, servers: Servers, stop: () => Prom
     headers: [`authorization: Bearer ${key}`],
     stop,
     said: program.text,
+    metrics: () => ask(`${url}/metrics`, managementKey),
     books: {
       charged: () => chargedBy(url, key),
       async read() {

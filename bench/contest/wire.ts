@@ -1,6 +1,10 @@
 /** A call that the contest makes: what is asked, of which shape the answer is, and how it is asked. */
 export interface Shape {
-  /** What the vendor is to answer: `json-BYTES` or `stream-EVENTS-MICROSECONDS`. It is the name of a model too. */
+  /**
+   * What the vendor is to answer, which is the name of a model too: `json-BYTES`; `stream-EVENTS-MICROSECONDS`;
+   * `stall-EVENTS`, a stream that goes no further; `flaky-EVENTS-EVERY`, a stream of which every so many breaks off after
+   * `brokenAfter` events; `fail-STATUS-EVERY`, JSON of 1 KB or, every so many times, an error.
+   */
   readonly model: string
   /** Bytes of the prompt, about. */
   readonly promptBytes: number
@@ -13,18 +17,32 @@ export const reported = { prompt_tokens: 57, completion_tokens: 200 } as const
 
 const jsonModel = /^json-(\d{1,7})$/
 const streamModel = /^stream-(\d{1,5})-(\d{1,7})$/
+const stallModel = /^stall-(\d{1,5})$/
+const flakyModel = /^flaky-(\d{1,5})-([1-9]\d{0,3})$/
+const failModel = /^fail-([45]\d\d)-([1-9]\d{0,3})$/
 
-/** What the name of a model says of the answer; undefined for any other name. */
-export function answerShape(
-  model: string,
-):
+/** Events of a stream that breaks off. */
+export const brokenAfter = 8
+
+export type AnswerShape =
   | { readonly kind: 'json'; readonly bytes: number }
   | { readonly kind: 'stream'; readonly events: number; readonly paceUs: number }
-  | undefined {
+  | { readonly kind: 'stall'; readonly events: number }
+  | { readonly kind: 'flaky'; readonly events: number; readonly every: number }
+  | { readonly kind: 'fail'; readonly status: number; readonly every: number }
+
+/** What the name of a model says of the answer; undefined for any other name. */
+export function answerShape(model: string): AnswerShape | undefined {
   const json = jsonModel.exec(model)
   if (json) return { kind: 'json', bytes: Number(json[1]) }
   const stream = streamModel.exec(model)
-  return stream ? { kind: 'stream', events: Number(stream[1]), paceUs: Number(stream[2]) } : undefined
+  if (stream) return { kind: 'stream', events: Number(stream[1]), paceUs: Number(stream[2]) }
+  const stall = stallModel.exec(model)
+  if (stall) return { kind: 'stall', events: Number(stall[1]) }
+  const flaky = flakyModel.exec(model)
+  if (flaky) return { kind: 'flaky', events: Number(flaky[1]), every: Number(flaky[2]) }
+  const fail = failModel.exec(model)
+  return fail ? { kind: 'fail', status: Number(fail[1]), every: Number(fail[2]) } : undefined
 }
 
 const words = 'The quick brown fox jumps over the lazy dog and runs away. '

@@ -2,7 +2,6 @@ import type { Call, Caller } from '../core/call.ts'
 import type { Model } from '../core/catalog.ts'
 import type { Nanos } from '../core/money.ts'
 import type { PriceSet } from '../core/price.ts'
-import { promptOf, type PromptText } from '../core/prompt.ts'
 import { mostLimit } from '../core/rate-limit.ts'
 import { hasAudio, serviceTierOf } from '../core/wire.ts'
 import { tokenAsset } from '../core/tokens.ts'
@@ -10,7 +9,8 @@ import { admitHold, type Hold, type HoldRequest, type Ledger, NotFunded } from '
 import { pinPrices } from '../ledger/prices.ts'
 import { coveredOutput, quote, type Reach } from '../ledger/size.ts'
 import type { LimitSettings, Settings } from '../ports.ts'
-import { boundsOf, countsTokens, withAccount } from './limits.ts'
+import { boundsOf, countsTokens, type Named, withAccount } from './limits.ts'
+import { countedPrompt } from './prompt-count.ts'
 import type { Bound, Shares } from './shares.ts'
 
 /** An account can well afford what is at most this share of its available money. */
@@ -39,6 +39,8 @@ export interface AdmitRequest {
   readonly model: Model
   /** Recorded and priced, never charged. */
   readonly free: boolean
+  /** As whose address the caller's counts; undefined or absent: nobody can tell. */
+  address?(): string | undefined
 }
 
 /**
@@ -49,7 +51,7 @@ export async function admit({ ledger, shares }: AdmitParts, asked: AdmitRequest)
   const { call, model, free } = asked
   const { tiers, shared } = ledger.platform.settings.limits ?? noLimits
   const caller = withAccount(asked.caller, tiers)
-  const bounds = shares ? boundsOf(shared, { model: model.name, endpoint: call.operation }) : []
+  const bounds = shares ? boundsOf(shared, namedBy(asked)) : []
   const request = { ...asked, caller, bounds, shares }
   const prices = pinPrices(model, caller, ledger.platform.catalog().exchange)
   const { measure } = call
@@ -59,8 +61,7 @@ export async function admit({ ledger, shares }: AdmitParts, asked: AdmitRequest)
     audio: measure?.audio ?? hasAudio(call.inner),
     ...(measure && { pieces: measure.most }),
   }
-  const prompt = promptOf(call)
-  const promptTokens = countOnce(ledger, prompt)
+  const { prompt, tokens: promptTokens } = countedPrompt(ledger.platform, call)
   const bound = call.choices * (call.maxOutput ?? model.maxOutputTokens)
   const available = await availableTo(ledger, caller.accountId)
   const plan = { request, prices, reach, bound, available, promptTokens }
@@ -76,6 +77,14 @@ export async function admit({ ledger, shares }: AdmitParts, asked: AdmitRequest)
     if (!(error instanceof NotFunded)) throw error
     return takeHold(ledger, { ...plan, available: 0n }, { inputTokens: await promptTokens(), isExact: true })
   }
+}
+
+/** Callers of whom no address is known are limited together. */
+const unknownAddress = 'unknown'
+
+/** What a call is, for limits over accounts. */
+export function namedBy({ model, call, address }: Omit<AdmitRequest, 'free'>): Named {
+  return { model: model.name, endpoint: call.operation, ip: address?.() ?? unknownAddress }
 }
 
 interface Plan {
@@ -161,13 +170,4 @@ async function availableTo({ homes }: Ledger, accountId: number): Promise<Nanos>
     !spender.purses(accountId)?.some((purse) => purse.id === id && purse.asset === tokenAsset)
   const money = account?.purses.filter(({ id }) => isMoney(id)) ?? []
   return money.reduce((sum, purse) => sum + purse.available, 0n)
-}
-
-function countOnce({ platform }: Ledger, { texts, fixedTokens }: PromptText): () => Promise<number> {
-  let counting: Promise<number> | undefined
-  const count = async () => {
-    const counts = await Promise.all(texts.map((text) => platform.tokenizer.count(text)))
-    return counts.reduce((sum, tokens) => sum + tokens, fixedTokens)
-  }
-  return () => (counting ??= count())
 }

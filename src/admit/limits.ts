@@ -1,6 +1,6 @@
 import { accountKeyId, type Caller, type KeyFacts } from '../core/call.ts'
 import type { RateLimit } from '../core/rate-limit.ts'
-import type { SharedLimit, TierLimits } from '../core/shared-limit.ts'
+import type { LimitScope, SharedLimit, TierLimits } from '../core/shared-limit.ts'
 import type { Bound } from './shares.ts'
 
 /** Which limits bind a caller, beside those of the keys themselves. */
@@ -19,15 +19,17 @@ export function tierOf({ account }: Pick<Caller, 'account'>, tiers: Tiers): Tier
  * limits, and by those of its tier for which it has none of its own.
  */
 export function withAccount(caller: Caller, tiers: Tiers): Caller {
-  const { limits: own = [], concurrency: ownConcurrency, version = 1 } = caller.account ?? {}
+  const { limits: own = [], concurrency: ownConcurrency, budgets: ownBudgets = [], version = 1 } = caller.account ?? {}
   const tier = tierOf(caller, tiers)
   const limits = [...own, ...(tier?.limits ?? []).filter((limit) => !own.some((mine) => isSameKind(mine, limit)))]
   const concurrency = ownConcurrency ?? tier?.concurrency
-  if (limits.length === 0 && concurrency === undefined) return caller
+  const isOwn = (window: string) => ownBudgets.some((mine) => mine.window === window)
+  const budgets = [...ownBudgets, ...(tier?.budgets ?? []).filter(({ window }) => !isOwn(window))]
+  if (limits.length === 0 && concurrency === undefined && budgets.length === 0) return caller
   const link: KeyFacts = {
     id: accountKeyId(caller.accountId),
     version,
-    budgets: [],
+    budgets,
     ...(limits.length > 0 && { limits }),
     ...(concurrency !== undefined && { concurrency }),
   }
@@ -39,26 +41,35 @@ function isSameKind(a: RateLimit, b: RateLimit): boolean {
   return a.of === b.of && a.window === b.window
 }
 
-/** What a call is, as limits over accounts name it. */
-export interface Named {
-  /** The public name of its model. */
-  readonly model: string
-  readonly endpoint: string
-}
+/** What a call is, as limits over accounts name it: the value of each scope that is known; absent ones bind nothing. */
+export type Named = Partial<Record<Exclude<LimitScope, 'global'>, string>>
 
 /** The limits over accounts that bind a call. One that names what it limits stands in for one that names nothing. */
 export function boundsOf(limits: readonly SharedLimit[], named: Named): readonly Bound[] {
   return limits.flatMap((limit) => {
-    const { scope, of, window } = limit
+    const { scope, name } = limit
     const value = scope === 'global' ? '' : named[scope]
-    if (limit.name !== undefined && limit.name !== value) return []
+    if (value === undefined || (name !== undefined && name !== value)) return []
     const isOverruled =
-      limit.name === undefined &&
-      limits.some((other) => other.name === value && other.scope === scope && isSameKind(other, limit))
+      name === undefined &&
+      limits.some((other) => other.name === value && other.scope === scope && isSameMeasure(other, limit))
     if (isOverruled) return []
-    const whose = scope === 'global' ? 'this gateway' : `${scope} "${value}"`
-    return [{ id: `${scope}/${value}/${of}/${window}`, whose, limit }]
+    return [{ id: `${scope}/${value}/${measureOf(limit)}`, whose: whoseOf(scope, value), limit }]
   })
+}
+
+function whoseOf(scope: LimitScope, value: string): string {
+  if (scope === 'global') return 'this gateway'
+  return scope === 'ip' ? 'your address' : `${scope} "${value}"`
+}
+
+function isSameMeasure(a: SharedLimit, b: SharedLimit): boolean {
+  return measureOf(a) === measureOf(b)
+}
+
+/** What is counted, and over which time: one limit of each. */
+function measureOf(limit: SharedLimit): string {
+  return limit.of === 'concurrency' ? limit.of : `${limit.of}/${limit.window}`
 }
 
 /** Whether anything limits the tokens of a caller: then a prompt has to be counted, and no bound of it will do. */

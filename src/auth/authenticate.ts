@@ -158,6 +158,7 @@ interface CallerParts {
 }
 
 function buildCaller({ chain, leaf, account, kind }: CallerParts): Caller {
+  const routing = chain.find((key) => key.routing !== undefined)?.routing
   return {
     accountId: account.id,
     currency: account.currency,
@@ -168,18 +169,19 @@ function buildCaller({ chain, leaf, account, kind }: CallerParts): Caller {
     chain: chain.map(keyFacts),
     models: chain.flatMap(({ models }) => (models === undefined ? [] : [models])),
     ...accountLimits(account),
+    ...(routing && { routing }),
   }
 }
 
-function accountLimits({ tier, limits, concurrency, version }: AccountRow): Pick<Caller, 'account'> {
-  if (tier === undefined && limits === undefined && concurrency === undefined && version === undefined) return {}
+function accountLimits({ tier, limits, concurrency, budgets, version }: AccountRow): Pick<Caller, 'account'> {
   const account = {
     ...(tier !== undefined && { tier }),
     ...(limits !== undefined && { limits }),
     ...(concurrency !== undefined && { concurrency }),
+    ...(budgets !== undefined && { budgets }),
     ...(version !== undefined && { version }),
   }
-  return { account }
+  return Object.keys(account).length === 0 ? {} : { account }
 }
 
 function keyFacts({ id, version, budgets, requestsPerMinute, concurrency, limits }: KeyRow): KeyFacts {

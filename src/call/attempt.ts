@@ -34,6 +34,8 @@ export interface Answered {
   readonly dropped: readonly string[]
   /** Failed tries, then the one that answered; its end is not known yet. */
   readonly attempts: readonly Attempt[]
+  /** When it was kept, ms since 1970: it is past its time, and given because no target answers. Absent: it is not. */
+  readonly staleSinceMs?: number
 }
 
 /** No target gave an answer. `attempts` tells what was tried. */
@@ -227,7 +229,9 @@ async function nextEnd(search: Search): Promise<TryEnd | undefined> {
   const { running, options, platform, queue } = search
   const { hedgeMs } = options.rules
   const ends = [...running].map(({ end }) => end)
-  if (hedgeMs === undefined || search.isHedged || queue.length === 0) return Promise.race(ends)
+  const [only] = ends
+  if (hedgeMs === undefined || search.isHedged || queue.length === 0)
+    return ends.length === 1 && only ? only : Promise.race(ends)
   const late = Promise.withResolvers<undefined>()
   const stop = platform.clock.after(hedgeMs, () => {
     search.isHedged = true
@@ -314,7 +318,13 @@ function triedAt({ candidate, startedAtMs }: Try): Pick<Attempt, 'vendor' | 'mod
 }
 
 function nothingLeft({ last, options, attempts }: Search): NoAnswer {
-  return new NoAnswer(last ?? noTarget(options.call), attempts)
+  return new NoAnswer(last ?? fullest(options.candidates) ?? noTarget(options.call), attempts)
+}
+
+/** Where limits alone stand in the way, the one that is over first. */
+function fullest(candidates: readonly Candidate[]): GatewayError | undefined {
+  const refusals = candidates.flatMap((candidate) => candidate.refusal?.() ?? [])
+  return refusals.toSorted((a, b) => (a.retryAfterMs ?? 0) - (b.retryAfterMs ?? 0))[0]
 }
 
 function noTarget({ model }: Call): GatewayError {

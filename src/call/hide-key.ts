@@ -11,6 +11,21 @@ const mask = '[redacted]'
  */
 export function hideKey(vendor: Vendor, apiKey: string): Vendor {
   if (apiKey.length < shortestKey) return vendor
+  const known = hidden.get(vendor) ?? new Map<string, Vendor>()
+  const before = known.get(apiKey)
+  if (before) return before
+  const made = hiding(vendor, apiKey)
+  // Each call asks for it, with one of a few keys.
+  if (known.size >= mostKeys) known.clear()
+  known.set(apiKey, made)
+  hidden.set(vendor, known)
+  return made
+}
+
+const mostKeys = 1_000
+const hidden = new WeakMap<Vendor, Map<string, Vendor>>()
+
+function hiding(vendor: Vendor, apiKey: string): Vendor {
   const clean = (error: GatewayError): GatewayError => withoutKey(error, apiKey)
   return {
     ...vendor,

@@ -1,4 +1,5 @@
 import type { Attempt, Call, Target } from '../core/call.ts'
+import { countTexts } from '../core/count-texts.ts'
 import { charge, type Counts, priceOf, unitNames } from '../core/price.ts'
 import { promptOf } from '../core/prompt.ts'
 import { rateFor } from '../core/rates.ts'
@@ -31,7 +32,6 @@ export async function abandonedCost(
 ): Promise<Pick<Attempt, 'cost' | 'costCurrency'>> {
   if (!lost.target.costs || lost.counts) return failedCost(lost)
   const { texts, fixedTokens } = promptOf(lost.call)
-  const counts = await Promise.all(texts.map((text) => platform.tokenizer.count(text)))
-  const input = counts.reduce((sum, tokens) => sum + tokens, fixedTokens)
+  const input = fixedTokens + (await countTexts(platform.tokenizer, texts))
   return failedCost({ ...lost, counts: { input } })
 }

@@ -39,6 +39,9 @@ export function recordingClient(caller: Client): RecordingClient {
     body: caller.body,
     onGone() {},
     gone: false,
+    get isEarly() {
+      return caller.isEarly === true
+    },
     open(status, headers) {
       head = { status, headers }
       if (!caller.gone) caller.open(status, headers)

@@ -21,10 +21,17 @@ export interface Request {
   readonly model: Model
 }
 
-/** The text that names a request among all that the gateway could answer alike. */
-export function requestText({ caller, call, model }: Request, catalog: Catalog): string {
+/**
+ * The text that names a request among all that the gateway could answer alike. `wishes` are headers of our own that
+ * decide who answers.
+ */
+export function requestText(
+  { caller, call, model }: Request,
+  catalog: Catalog,
+  wishes: readonly (readonly [name: string, value: string])[] = [],
+): string {
   const { dialect, operation, headers = {} } = call
-  const passed = Object.entries(headers).toSorted(byName)
+  const passed = [...Object.entries(headers), ...wishes].toSorted(byName)
   const scope = [nameVersion, caller.accountId, dialect, operation, call.model, passed, versionOf(model, catalog)]
   return `${JSON.stringify(scope)}\n${bodyText(call.raw)}`
 }

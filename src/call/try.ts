@@ -79,6 +79,7 @@ export function startTry(
     place.left()
     return 'not_now'
   }
+  place.sent?.()
   const startedAtMs = platform.clock.now()
   const stopWatch = place.slowAfterMs === undefined ? undefined : platform.clock.after(place.slowAfterMs, place.slow)
   const trying = callVendor(platform, prepared)
@@ -117,14 +118,15 @@ function prepare({ call, stream }: Asking, reach: Reach, target: Target): Prepar
   const { entry, apiKey } = reach
   const vendor = adapterFor(reach, call)
   if (!vendor) return notDone(target)
-  const access = { baseUrl: entry.baseUrl, apiKey, connectMs: entry.limits.connectMs }
+  const limits = target.limits ? { ...entry.limits, ...target.limits } : entry.limits
+  const access = { baseUrl: entry.baseUrl, apiKey, connectMs: limits.connectMs }
   const reading = { call, translates: !vendor.speaks.includes(call.dialect) }
   if (reading.translates && call.beyond)
     return new GatewayError('invalid_value', call.beyond.message, { param: call.beyond.param })
   try {
     const streamed = stream || vendor.streamOnly?.(call, target) === true
     const request = vendor.request(call, target, access, streamed)
-    return { vendor, request, limits: entry.limits, reading, streamed }
+    return { vendor, request, limits, reading, streamed }
   } catch (caught) {
     if (caught instanceof GatewayError) return caught
     throw caught

@@ -1,10 +1,12 @@
 import type { JsonObject } from '../core/call.ts'
 import { concat } from '../core/concat.ts'
+import { CredentialRefused } from '../core/credential-refused.ts'
 import { GatewayError } from '../core/errors.ts'
 import { createSseParser, type EventParser, type ServerEvent } from '../core/sse.ts'
 import type { TimeLimits } from '../core/catalog.ts'
 import { isObject, parseJson } from '../core/wire.ts'
 import type { Platform, Receiver, Sending, VendorHead, VendorRequest } from '../ports.ts'
+import { accountRefused } from '../vendors/failure.ts'
 import type { Piece, ReaderOptions, Vendor, VendorFailure, VendorReply, VendorUsage } from '../vendors/vendor.ts'
 
 /** An error body is read up to here; what lies beyond tells nothing more. */
@@ -86,7 +88,8 @@ type Tools = Pick<Platform, 'clock' | 'send' | 'settings'>
 interface State {
   readonly call: VendorCall
   readonly answerLimit: number
-  readonly read: (event: ServerEvent) => Piece
+  /** There once an event has come. */
+  read: ((event: ServerEvent) => Piece) | undefined
   /** There once the status is known and the answer is a stream. */
   parser: EventParser | undefined
   readonly body: ReturnType<typeof openBody>
@@ -109,7 +112,7 @@ export function callVendor(tools: Tools, call: VendorCall): Trying {
   const state: State = {
     call,
     answerLimit: tools.settings.answerLimit,
-    read: call.vendor.reader(call.reading),
+    read: undefined,
     parser: undefined,
     body: openBody(),
     watch: openWatch(tools.clock, call.limits, (error) => stop(state, error)),
@@ -159,7 +162,9 @@ function receiverOf(state: State): Receiver {
       }),
     end: () => guarded(state, () => ended(state)),
     fail: (error) =>
-      broken(state, new GatewayError('vendor_error', 'The connection to the vendor failed.', { cause: error })),
+      error instanceof CredentialRefused
+        ? unproved(state, error)
+        : broken(state, new GatewayError('vendor_error', 'The connection to the vendor failed.', { cause: error })),
   }
 }
 
@@ -183,6 +188,13 @@ function stop(state: State, error: GatewayError): void {
 function over(state: State): void {
   state.mode = 'over'
   state.watch.stop()
+}
+
+/** Nothing was sent: the vendor itself is well, and our key is not. */
+function unproved(state: State, refused: CredentialRefused): void {
+  if (state.mode === 'over') return
+  over(state)
+  state.reject(new AttemptFailed({ error: accountRefused(refused), fault: 'account', about: 'key' }, 0))
 }
 
 /** Before the first content it fails the try, after it the stream. */
@@ -258,7 +270,10 @@ function replyOf({ vendor, reading }: VendorCall, body: JsonObject): VendorReply
 }
 
 function readEvents(state: State, events: readonly ServerEvent[] = []): void {
-  const steps = events.map((event) => ({ event, piece: state.read(event) }))
+  if (events.length === 0) return
+  const { call } = state
+  const read = (state.read ??= call.vendor.reader(call.reading))
+  const steps = events.map((event) => ({ event, piece: read(event) }))
   if (state.listener) return steps.length > 0 ? state.listener.steps(steps) : undefined
   state.early.push(...steps)
   if (!state.isCommitted) decide(state)
@@ -340,7 +355,7 @@ function openWatch(clock: Platform['clock'], limits: TimeLimits, expired: (error
   const startedAt = clock.elapsed()
   let lastByteAt: number | undefined
   let isPaused = false
-  let stop = clock.after(Math.min(limits.firstByteMs, limits.totalMs), look)
+  let stop = clock.after(Math.min(limits.firstByteMs, limits.idleMs, limits.totalMs), look)
 
   function look(): void {
     const now = clock.elapsed()
@@ -353,7 +368,9 @@ function openWatch(clock: Platform['clock'], limits: TimeLimits, expired: (error
       return expired(new GatewayError('vendor_timeout', `The vendor's answer took longer than ${limits.totalMs} ms.`))
     if (now >= silenceEnd)
       return expired(new GatewayError('vendor_timeout', `The vendor sent nothing for ${silenceMs} ms.`))
-    stop = clock.after(Math.min(silenceEnd, totalEnd) - now, look)
+    // The first byte may come any moment, and from then on the other limit of silence counts.
+    const soonest = lastByteAt === undefined ? now + limits.idleMs : silenceEnd
+    stop = clock.after(Math.min(silenceEnd, totalEnd, soonest) - now, look)
   }
 
   return {

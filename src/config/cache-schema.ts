@@ -11,6 +11,9 @@ const truth = z.boolean({ error: 'must be true or false' })
 export const caching = section({
   mode: oneOf(cacheModes).optional(),
   ttl_seconds: whole(1, maxTtlSeconds).optional(),
+  stale_seconds: whole(0, maxTtlSeconds)
+    .optional()
+    .describe('So long after its time an answer is given where no target answers. Default: 0, never'),
   hit_percent: percent(100).optional().describe('What an answer from the cache costs, of what it cost first'),
   single_flight: truth.optional(),
 })
@@ -50,11 +53,12 @@ export function buildCaching(
   defaults: CachePolicy | undefined,
 ): CachePolicy | undefined {
   if (!given) return defaults
-  const { mode, ttl_seconds: ttl, hit_percent: hit, single_flight: single } = given
+  const { mode, ttl_seconds: ttl, stale_seconds: stale, hit_percent: hit, single_flight: single } = given
   const others = defaults ?? defaultCaching
   return {
     mode: mode ?? others.mode,
     ttlMs: ttl === undefined ? others.ttlMs : ttl * 1_000,
+    staleMs: stale === undefined ? others.staleMs : stale * 1_000,
     hitPpm: hit ?? others.hitPpm,
     singleFlight: single ?? others.singleFlight,
   }

@@ -29,6 +29,7 @@ export function listPrices(given: GivenPrices): PriceSet {
     service_tiers: services,
     off_peak: windows = [],
     regions = {},
+    speeds = {},
     markup_percent: markup = 0,
   } = given
   const published = (prices: GivenUnits): UnitPrices => publish(prices, markup)
@@ -43,6 +44,7 @@ export function listPrices(given: GivenPrices): PriceSet {
       nanos: published(prices),
     })),
     ...Object.entries(regions).map(([region, tokensPpm]) => ({ when: { region }, nanos: {}, tokensPpm })),
+    ...Object.entries(speeds).map(([speed, tokensPpm]) => ({ when: { speed }, nanos: {}, tokensPpm })),
   ]
   return priceSet({ currency: given.currency, nanos: published(given), rates, discountPpm: fullPricePpm })
 }

@@ -11,6 +11,7 @@ const days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const
 const maxTiers = 16
 const maxWindows = 16
 const maxRegions = 32
+const maxSpeeds = 8
 /** Longer than any prompt. */
 const maxBorder = 1_000_000_000
 const million = 1_000_000
@@ -88,6 +89,9 @@ export const prices = section({
     { pattern: region.pattern, most: maxRegions, rule: 'letters, digits, "-" and "_", at most 64' },
     factor,
   ).optional(),
+  speeds: named({ pattern: /^[\w-]{1,64}$/, most: maxSpeeds, rule: 'letters, digits, "-" and "_", at most 64' }, factor)
+    .optional()
+    .describe('Multipliers of every price per token by the speed that the answer names'),
   markup_percent: percent(maxMarkup).optional().describe('Put on every price of this map when it is published'),
 })
 

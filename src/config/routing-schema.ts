@@ -2,12 +2,14 @@ import { z } from 'zod'
 import { globLimits } from '../core/glob.ts'
 import { modelName, outputTokens, region } from '../core/model-rules.ts'
 import { keyPriorities, strategies } from '../core/routing.ts'
+import { oneLineKey, vendorKeyText } from '../core/vendor-key-text.ts'
 import { decimal, oneOf, section, text, whole } from './fields.ts'
 import { prices } from './price-schema.ts'
 
 /** How targets are chosen, and which of our keys serve which calls, as people write it. */
 
 const hourMs = 3_600_000
+const dayMs = 24 * hourMs
 const maxWeight = 1_000
 const maxRetries = 3
 const maxFallbacks = 8
@@ -64,13 +66,21 @@ export const targetFields = {
   quality: whole(0, 100).optional().describe('Your mark for its answers. Default: 100'),
   context_tokens: whole(1, outputTokens.most).optional().describe('Tokens of prompt and answer that it takes at most'),
   max_output_tokens: whole(1, outputTokens.most).optional().describe('The longest answer that may be asked of it'),
+  timeouts: section({
+    connect_ms: whole(1, hourMs).optional(),
+    first_byte_ms: whole(1, hourMs).optional(),
+    idle_ms: whole(1, hourMs).optional(),
+    total_ms: whole(1, dayMs).optional(),
+  })
+    .optional()
+    .describe('Its own time limits. Default, each on its own: those of its vendor'),
 }
 
 export const targetOptions = section(targetFields)
 export type GivenTarget = z.output<typeof targetOptions>
 
-/** Printable ASCII without a space: what an HTTP header can carry; empty: the key is left out. */
-const secret = text(/^[\x21-\x7e]{0,4096}$/, 'must be printable ASCII without spaces, at most 4096 characters')
+/** Empty: the key is left out. */
+export const secret = text(vendorKeyText.pattern, vendorKeyText.rule).transform(oneLineKey)
 const pattern = text(/^[\x21-\x7e]{1,200}$/, 'must be patterns of model names, in which * stands for anything')
 const word = text(/^[A-Za-z0-9_.-]{1,64}$/, 'must be words of letters, digits, "_", "." and "-", at most 64')
 

@@ -13,11 +13,13 @@ import {
 import { type Unit, unitNames, units } from '../core/price.ts'
 import { parseWeight } from '../core/tokens.ts'
 import { addresses } from '../vendors/addresses.ts'
+import { alerts } from './alerts-schema.ts'
 import { cacheStores, caching, idempotency } from './cache-schema.ts'
 import { amount, currency, named, type Names, oneOf, percent, section, text, whole, wholeOr } from './fields.ts'
-import { limits } from './limits-schema.ts'
+import { addressRange, limits } from './limits-schema.ts'
 import { exchangeRate, prices } from './price-schema.ts'
-import { routing, targetFields, vendorKey } from './routing-schema.ts'
+import { vendorKeySealing } from './sealing-schema.ts'
+import { routing, secret, targetFields, vendorKey } from './routing-schema.ts'
 
 /** The configuration file as people write it. Every refusal is one sentence that says what is allowed. */
 
@@ -38,9 +40,8 @@ const accountNames: Names = {
   most: 10_000,
   rule: 'letters, digits, spaces and . _ @ -, at most 128',
 }
-/** Printable ASCII without a space: what an HTTP header can carry. */
-const headerValue = /^[\x21-\x7e]*$/
 const maxKeys = 100
+const maxProxies = 1_000
 const maxExchangeRates = 100
 
 const policies = section({
@@ -53,14 +54,9 @@ const vendor = section({
   adapter: oneOf(Object.keys(addresses) as [string, ...string[]]).optional(),
   base_url: text(/^.{1,2048}$/, 'must be the address of the vendor').optional(),
   api_keys: z
-    .array(
-      text(headerValue, 'must be printable ASCII without spaces').max(4096, {
-        error: 'must have at most 4096 characters',
-      }),
-      {
-        error: 'must be a list of keys; one that is empty is left out, and a vendor without any is off',
-      },
-    )
+    .array(secret, {
+      error: 'must be a list of keys; one that is empty is left out, and a vendor without any is off',
+    })
     .max(maxKeys, { error: `must hold at most ${maxKeys} keys` })
     .optional(),
   keys: z
@@ -119,6 +115,11 @@ export const fileSchema = section({
     port: wholeOr(8787, 0, 65_535),
     body_limit_bytes: wholeOr(33_554_432, 1_024, 1_073_741_824),
     shutdown_grace_seconds: wholeOr(25, 0, 3_600),
+    trusted_proxies: z
+      .array(addressRange, { error: 'must be a list of addresses and ranges' })
+      .max(maxProxies, { error: `must hold at most ${maxProxies} ranges` })
+      .default([])
+      .describe('Whose x-forwarded-for is believed: addresses, and ranges such as 10.0.0.0/8. Default: nobody'),
   }).prefault({}),
   vendors: named(vendorNames, vendor).default({}),
   models: named(modelNames, model).default({}),
@@ -135,6 +136,19 @@ export const fileSchema = section({
   cache: cacheStores.prefault({}),
   idempotency: idempotency.prefault({}),
   limits: limits.prefault({}),
+  keep_alive: section({
+    silence_ms: wholeOr(15_000, 0, hourMs).describe(
+      'A silence in a stream is broken after this long, with what clients skip; 0: never. Default: 15000',
+    ),
+    commit_stream_ms: whole(1, hourMs)
+      .optional()
+      .describe('The status of a stream goes out after this long, before any vendor has answered. Default: never'),
+    commit_body_ms: whole(1, hourMs)
+      .optional()
+      .describe('The same for an answer in one body, with white space ahead of it. Default: never'),
+  }).prefault({}),
+  alerts: alerts.prefault({}),
+  vendor_keys: vendorKeySealing.prefault({}),
   probes: section({
     every_seconds: whole(1, 3_600)
       .optional()

@@ -1,8 +1,10 @@
+import type { TimeLimits } from './catalog.ts'
 import type { FormPart } from './form.ts'
 import type { Measure } from './measure.ts'
 import type { Nanos } from './money.ts'
 import type { Counts, PriceSet } from './price.ts'
 import type { RateLimit } from './rate-limit.ts'
+import type { KeyRouting } from './routing.ts'
 import type { TokenAsset } from './tokens.ts'
 
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject
@@ -69,6 +71,8 @@ export interface Caller {
   readonly models: readonly (readonly string[])[]
   /** What the account's row says of its limits over all keys; absent: nothing. */
   readonly account?: AccountLimits
+  /** How targets are put in order, as the key says, or else the nearest above it that does; absent: none does. */
+  readonly routing?: KeyRouting
 }
 
 export interface AccountLimits {
@@ -76,6 +80,8 @@ export interface AccountLimits {
   readonly tier?: string
   readonly limits?: readonly RateLimit[]
   readonly concurrency?: number
+  /** What all its keys together may be charged in a period. */
+  readonly budgets?: readonly Budget[]
   /** Raised by every change of these; absent: 1. */
   readonly version?: number
 }
@@ -143,6 +149,8 @@ export interface Target {
   readonly contextTokens?: number
   /** The longest answer that may be asked of it. */
   readonly maxOutputTokens?: number
+  /** Its own time limits, where it is slower or quicker than its vendor usually is. Those that are absent: the vendor's. */
+  readonly limits?: Partial<TimeLimits>
 }
 
 /** Where a count came from. `counted` carries the tokenizer's name and version in `Usage.tokenizer`. */

@@ -21,6 +21,17 @@ export function isCarried(opaque: string): boolean {
   return opaque.startsWith(mark)
 }
 
+/**
+ * What a signature of ours begins with where signatures are base64: `{"format":` of the item that it carries, the same
+ * in either alphabet.
+ */
+const signatureHead = 'eyJmb3JtYXQiO'
+
+/** The same for a dialect whose signatures are base64. */
+export function isCarriedSignature(signature: string): boolean {
+  return signature.startsWith(signatureHead)
+}
+
 /** The item in an opaque string; undefined for one that a vendor has made, or that is broken. */
 export function carriedIn(opaque: string): JsonObject | undefined {
   if (!isCarried(opaque) || opaque.length > maxCarried) return undefined

@@ -2,7 +2,9 @@
 export function concat(parts: readonly Uint8Array[]): Uint8Array {
   const [first] = parts
   if (parts.length === 1 && first) return first
-  const whole = new Uint8Array(parts.reduce((size, part) => size + part.length, 0))
+  let size = 0
+  for (const part of parts) size += part.length
+  const whole = new Uint8Array(size)
   let at = 0
   for (const part of parts) {
     whole.set(part, at)

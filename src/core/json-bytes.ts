@@ -1,4 +1,5 @@
 import { GatewayError } from './errors.ts'
+import { stringEnd } from './json-string.ts'
 
 /*
  * Edits of a JSON object's text that leave every other byte as it was: numbers keep their spelling, unknown members
@@ -39,17 +40,32 @@ const decoder = new TextDecoder()
  * All members of the object, duplicates included, in the order of the text. One pass.
  * Throws GatewayError `invalid_value` beyond 10,000 members.
  */
-export function members(bytes: Uint8Array): Member[] {
-  return [...walk(bytes)]
+export function members(bytes: Uint8Array): readonly Member[] {
+  const known = walked.get(bytes)
+  if (known) return known
+  const found: Member[] = []
+  walk(bytes, (member) => {
+    found.push(member)
+    return true
+  })
+  walked.set(bytes, found)
+  return found
 }
+
+/** A request is looked at by several who know nothing of each other, and no text is changed once it is there. */
+const walked = new WeakMap<Uint8Array, readonly Member[]>()
 
 /**
  * The first member of that name. It stops there, so it neither sees duplicates (JSON.parse takes the last one) nor
  * whether the rest is well formed: for looking, not for deciding what a vendor will read.
  */
 export function findMember(bytes: Uint8Array, name: string): Member | undefined {
-  for (const member of walk(bytes)) if (member.name === name) return member
-  return undefined
+  let found: Member | undefined
+  walk(bytes, (member) => {
+    if (member.name === name) found = member
+    return found === undefined
+  })
+  return found
 }
 
 /** The text with another value for the member, and for each duplicate of it. Without the member it stays as it is. */
@@ -147,7 +163,8 @@ function splice(bytes: Uint8Array, edits: readonly Edit[]): Uint8Array {
   return edited
 }
 
-function* walk(bytes: Uint8Array): Generator<Member, void> {
+/** Tells each member until `take` has enough. */
+function walk(bytes: Uint8Array, take: (member: Member) => boolean): void {
   let start = expect(bytes, skipSpace(bytes, afterMark(bytes)), openBrace)
   for (let seen = 0; ; seen++) {
     const nameStart = skipSpace(bytes, start)
@@ -159,8 +176,8 @@ function* walk(bytes: Uint8Array): Generator<Member, void> {
     const valueStart = skipSpace(bytes, expect(bytes, skipSpace(bytes, nameEnd), colon))
     const valueEnd = endOfValue(bytes, valueStart)
     const end = skipSpace(bytes, valueEnd)
-    yield { name: readName(bytes, nameStart, nameEnd), start, nameStart, valueStart, valueEnd, end }
-    if (bytes[end] === closeBrace) return
+    const name = readName(bytes, nameStart, nameEnd)
+    if (!take({ name, start, nameStart, valueStart, valueEnd, end }) || bytes[end] === closeBrace) return
     start = expect(bytes, end, comma)
   }
 }
@@ -185,13 +202,9 @@ function expect(bytes: Uint8Array, at: number, byte: number): number {
 /** The offset after the string that begins at the quote `start`. */
 function endOfString(bytes: Uint8Array, start: number): number {
   expect(bytes, start, quote)
-  for (let at = bytes.indexOf(quote, start + 1); at >= 0; at = bytes.indexOf(quote, at + 1)) {
-    let slashes = 0
-    while (bytes[at - 1 - slashes] === backslash) slashes++
-    // An odd number of backslashes escapes the quote; an even number is pairs of them.
-    if (slashes % 2 === 0) return at + 1
-  }
-  throw malformed(bytes.length)
+  const end = stringEnd(bytes, start)
+  if (end === bytes.length) throw malformed(end)
+  return end + 1
 }
 
 /** The offset after the value. Depth is a counter, not recursion, so that deep nesting costs nothing. */
@@ -224,6 +237,24 @@ function isScalar(byte: number): boolean {
 }
 
 function readName(bytes: Uint8Array, start: number, end: number): string {
+  return plainName(bytes, start + 1, end - 1) ?? decodedName(bytes, start, end)
+}
+
+const longestPlainName = 64
+
+/** Nearly every name: short and of ASCII, where a decoder costs more than the letters. */
+function plainName(bytes: Uint8Array, start: number, end: number): string | undefined {
+  if (end - start > longestPlainName) return undefined
+  let name = ''
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at] ?? 0
+    if (byte >= 0x80 || byte === backslash) return undefined
+    name += String.fromCharCode(byte)
+  }
+  return name
+}
+
+function decodedName(bytes: Uint8Array, start: number, end: number): string {
   // The quotes are decoded too: at the very start the decoder would drop a U+FEFF that belongs to the name.
   const text = decoder.decode(bytes.subarray(start, end))
   if (!text.includes('\\')) return text.slice(1, -1)

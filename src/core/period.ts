@@ -1,5 +1,7 @@
 import type { BudgetWindow } from './call.ts'
 
+export const budgetWindows = ['total', 'hour', 'day', 'week', 'month'] as const satisfies readonly BudgetWindow[]
+
 /** The start of the UTC period that `nowMs` lies in; weeks start on Monday. */
 export function periodStart(window: BudgetWindow, nowMs: number): number {
   const at = new Date(nowMs)

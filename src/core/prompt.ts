@@ -41,7 +41,8 @@ function addLeaves(tally: Tally, value: Json | undefined): void {
   } else if (isList(value)) {
     for (const item of value) addLeaves(tally, item)
   } else if (isObject(value)) {
-    for (const [name, item] of Object.entries(value)) if (name !== 'type') addLeaves(tally, item)
+    // What JSON.parse made has no names but its own.
+    for (const name in value) if (name !== 'type') addLeaves(tally, value[name])
   }
 }
 
@@ -90,25 +91,61 @@ function addThoughts(tally: Tally, details: Json | undefined): void {
   }
 }
 
-/** Bytes of a text in UTF-8, without encoding it. A lone surrogate is three, as its replacement character. */
+/** Shorter texts are counted character by character: for longer ones the machine's own encoder is ten times as fast. */
+const encodedUnits = 256
+/** Of a text that is encoded at one time, and the room for it: a unit has three bytes at most. */
+const encodedAtOnce = 8_192
+const scratch = new Uint8Array(encodedAtOnce * 3)
+const encoder = new TextEncoder()
+
+/** Bytes of a text in UTF-8. A lone surrogate is three, as its replacement character. */
 export function utf8Length(text: string): number {
+  if (text.length < encodedUnits) return shortLength(text)
+  let bytes = 0
+  for (let at = 0; at < text.length;) {
+    const end = Math.min(at + encodedAtOnce, text.length)
+    // A pair is encoded as one: its halves must not be parted.
+    const isParted = isLead(text.charCodeAt(end - 1)) && isTrail(text.charCodeAt(end))
+    const next = isParted ? end - 1 : end
+    bytes += encoder.encodeInto(text.slice(at, next), scratch).written
+    at = next
+  }
+  return bytes
+}
+
+function shortLength(text: string): number {
   let bytes = text.length
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at)
     if (code < 0x80) continue
     bytes += code < 0x800 ? 1 : 2
     // A surrogate pair is two units and four bytes; its second half is counted with the first.
-    if (code >= 0xd800 && code < 0xdc00 && isTrail(text.charCodeAt(at + 1))) at++
+    if (isLead(code) && isTrail(text.charCodeAt(at + 1))) at++
   }
   return bytes
+}
+
+function isLead(code: number): boolean {
+  return code >= 0xd800 && code < 0xdc00
 }
 
 function isTrail(code: number): boolean {
   return code >= 0xdc00 && code < 0xe000
 }
 
+/** Prompts that were read: a call asks for its own several times, and for a megabyte that takes some milliseconds. */
+const known = new WeakMap<JsonObject, PromptText>()
+
 /** Reads a chat request that has been checked; takes time in proportion to its texts, not to its media. */
 export function readPrompt(body: JsonObject): PromptText {
+  const before = known.get(body)
+  if (before) return before
+  const read = readTexts(body)
+  known.set(body, read)
+  return read
+}
+
+function readTexts(body: JsonObject): PromptText {
   const tally: Tally = { texts: [], fixed: answerTokens }
   for (const message of objectsOf(body['messages'])) addMessage(tally, message)
   const format = body['response_format']

@@ -117,7 +117,11 @@ function leaked(meter: Meter, elapsedMs: number): Meter {
   return { ...meter, used, rest: meter.rest - fraction + borrow * windowMs }
 }
 
-/** What counts now, rounded up. The meter is one that was brought to now. */
+/**
+ * What counts now. The meter is one that was brought to now. What is in a bucket is rounded up, and loses nothing by it:
+ * the rest stays in it. Of the window before the share is rounded down: rounded up, each window would let in one less
+ * than the limit, which of a small one is much; and no window lets in more than the limit either way.
+ */
 export function levelOf(meter: Meter, nowMs: number): number {
   const { used, rest } = meter
   if (rest === 0) return used
@@ -127,7 +131,7 @@ export function levelOf(meter: Meter, nowMs: number): number {
   const slow = rest % windowMs
   const fraction = (slow * leftMs) % windowMs
   const whole = ((rest - slow) / windowMs) * leftMs + (slow * leftMs - fraction) / windowMs
-  return used + whole + (fraction > 0 ? 1 : 0)
+  return used + whole
 }
 
 /** Whether so much more may be counted. What is larger than the whole limit waits until nothing counts. */
@@ -185,8 +189,9 @@ export function waitMs(meter: Meter, amount: number, nowMs: number): number {
   const isInThis = meter.used <= room
   const [overlapping, start] = isInThis ? [meter.rest, meter.atMs] : [meter.used, meter.atMs + windowMs]
   const free = isInThis ? room - meter.used : room
-  const intoMs = windowMs - Number((BigInt(free) * BigInt(windowMs)) / BigInt(overlapping))
-  return start + Math.max(0, intoMs) - nowMs
+  // The most that may be left of the window: its share of what overlaps is then below one more than is free.
+  const leftMs = (BigInt(free + 1) * BigInt(windowMs) - 1n) / BigInt(overlapping)
+  return start + Math.max(0, windowMs - Number(leftMs)) - nowMs
 }
 
 export function leftOf(meter: Meter, nowMs: number): LimitLeft {

@@ -1,3 +1,4 @@
+import type { GatewayError } from './errors.ts'
 import type { Counts } from './price.ts'
 import type { Target } from './call.ts'
 
@@ -38,6 +39,12 @@ export interface RoutingPolicy {
   readonly slowMs?: number
   /** Public models that stand in, in this order, where no target of this one answers. */
   readonly fallbacks: readonly string[]
+}
+
+/** What a key says of its calls, over what their models say. Weights alone ask for the strategy `score`. */
+export interface KeyRouting {
+  readonly strategy?: Strategy
+  readonly weights?: Weights
 }
 
 /** The list's order, and one try of each target: callers' SDKs retry, and two layers that do multiply. */
@@ -113,6 +120,8 @@ export interface Place {
   /** The vendor's headers: they tell what is left of its limits. */
   heard(headers: Readonly<Record<string, string>>): void
   slow(): void
+  /** The request goes out: from here on the vendor counts it too. */
+  sent?(): void
   /** The first content is there. */
   answered(): void
   failed(failure: TryFailure): void
@@ -136,6 +145,8 @@ export interface Candidate {
   readonly model: string
   /** Undefined where it takes no call now. */
   enter(how: Enter): Place | undefined
+  /** Why it took none when it was last asked, where the caller has something to learn from that. */
+  refusal?(): GatewayError | undefined
 }
 
 /** Names a target in figures, logs and answers: `vendor/model`, with its region where it has one. */

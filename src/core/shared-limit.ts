@@ -1,3 +1,4 @@
+import type { Budget } from './call.ts'
 import {
   capacityOf,
   counted,
@@ -15,17 +16,27 @@ import {
 export interface TierLimits {
   readonly limits: readonly RateLimit[]
   readonly concurrency?: number
+  /** What an account may be charged in a period, in its own currency. */
+  readonly budgets?: readonly Budget[]
   /** Those of a lower one are refused first where a process has more to do than it can. */
   readonly priority: number
 }
 
-/** What a limit over accounts is about. Of one that names nothing, each model or endpoint is limited by itself. */
-export const limitScopes = ['global', 'model', 'endpoint'] as const
+/** What a limit over accounts is about. Of one that names nothing, each model, address or vendor is limited by itself. */
+export const limitScopes = ['global', 'ip', 'model', 'endpoint', 'vendor', 'vendor_key'] as const
 export type LimitScope = (typeof limitScopes)[number]
 
+/** A limit of calls at once. */
+export interface SlotLimit {
+  readonly of: 'concurrency'
+  /** From 1 to `mostLimit`. */
+  readonly limit: number
+}
+
 /** A limit that holds over accounts and over all replicas; each decides by the share that it was lent. */
-export interface SharedLimit extends RateLimit {
+export type SharedLimit = (RateLimit | SlotLimit) & {
   readonly scope: LimitScope
+  /** A vendor's key is named by its vendor and its id, with a slash between them; an address as `networkName` does. */
   readonly name?: string
 }
 
@@ -39,13 +50,15 @@ export interface ShareAsk {
   readonly want: number
   /** What was lent and will not be used. */
   readonly back: number
+  /** Less than this is of no use, and is left for others: a call cannot be let in by halves. Absent: 1. */
+  readonly least?: number
 }
 
 export interface Share {
   readonly granted: number
   /** True where others, or it, may have more at once. */
   readonly hasMore: boolean
-  /** Until at least one more will be there; 0 where there is. */
+  /** Until there will be as much again as is of use; 0 where there is. */
   readonly retryMs: number
   /** Until all of it is there again. */
   readonly resetMs: number
@@ -70,7 +83,7 @@ export const maxWants = 256
  * what a replica that died had left lapses. Where not all can have what they want, each of those that still come has an equal part of what is there.
  */
 function lend(record: LentRecord | undefined, ask: ShareAsk, nowMs: number): { record: LentRecord; share: Share } {
-  const { limit, replica, want, back } = ask
+  const { limit, replica, want, back, least = 1 } = ask
   const before = record && isSameLimit(record.meter, limit) ? record.meter : undefined
   const meter = returned(meterAt(limit, before, nowMs), back)
   const live = (record?.wants ?? []).filter(
@@ -80,24 +93,33 @@ function lend(record: LentRecord | undefined, ask: ShareAsk, nowMs: number): { r
   const others = live.reduce((sum, one) => sum + one.want, 0)
   const free = Math.max(0, capacityOf(limit) - levelOf(meter, nowMs))
   const waiting = live.filter((one) => nowMs - one.atMs >= turnMs).length
-  const part = Math.max(1, Math.floor(free / (waiting + 1)), free - others)
-  const granted = Math.min(want, free, part)
+  const part = Math.max(least, Math.floor(free / (waiting + 1)), free - others)
+  const most = Math.min(want, free, part)
+  const granted = most < least ? 0 : most
   const lent = counted(meter, granted)
-  return { record: { meter: lent, wants: wants.slice(-maxWants) }, share: shareOf(lent, { want, granted, nowMs }) }
+  return {
+    record: { meter: lent, wants: wants.slice(-maxWants) },
+    share: shareOf(lent, { want, granted, least, nowMs }),
+  }
+}
+
+/** What was asked for, and given. */
+interface Lending {
+  readonly want: number
+  readonly granted: number
+  readonly least: number
+  readonly nowMs: number
 }
 
 /** What a replica is told, from the meter after the loan. */
-export function shareOf(
-  meter: Meter,
-  { want, granted, nowMs }: { readonly want: number; readonly granted: number; readonly nowMs: number },
-): Share {
-  const [retryMs, resetMs] = [waitMs(meter, 1, nowMs), waitMs(meter, capacityOf(meter), nowMs)]
+export function shareOf(meter: Meter, { want, granted, least, nowMs }: Lending): Share {
+  const [retryMs, resetMs] = [waitMs(meter, Math.max(1, least), nowMs), waitMs(meter, capacityOf(meter), nowMs)]
   return { granted, hasMore: granted === want, retryMs, resetMs }
 }
 
 /** Throws RangeError for what cannot be counted exactly. */
-export function checkAsk({ limit, want, back }: ShareAsk): void {
-  for (const number of [limit.limit, want, back]) {
+export function checkAsk({ limit, want, back, least = 1 }: ShareAsk): void {
+  for (const number of [limit.limit, want, back, least]) {
     if (!Number.isSafeInteger(number) || number < 0 || number > mostLimit)
       throw new RangeError('a share is asked for in whole numbers')
   }

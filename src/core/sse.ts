@@ -1,5 +1,6 @@
 import { ByteStore } from './byte-store.ts'
 import { GatewayError } from './errors.ts'
+import { slabOf } from './slab.ts'
 
 /** One server-sent event. `data` is the payload's bytes; several data lines are joined by a line feed. */
 export interface ServerEvent {
@@ -47,7 +48,7 @@ export function frame(data: Uint8Array, name = ''): Uint8Array {
   if (name.includes('\n') || name.includes('\r')) throw new RangeError('an event name cannot have a line break')
   const head = name === '' ? dataPrefix : encoder.encode(`event: ${name}\ndata: `)
   const payload = data.includes(lf) || data.includes(cr) ? withPrefixes(data) : data
-  const framed = new Uint8Array(head.length + payload.length + 2)
+  const framed = slabOf(head.length + payload.length + 2)
   framed.set(head)
   framed.set(payload, head.length)
   framed.fill(lf, head.length + payload.length)

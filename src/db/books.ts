@@ -3,6 +3,7 @@ import type { AccountLimits, BudgetWindow, UsageRecord } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
 import { printMoney, type Nanos } from '../core/money.ts'
 import type { RateLimit } from '../core/rate-limit.ts'
+import type { KeyRouting } from '../core/routing.ts'
 import type { AccountRow, Books, Flushed, KeyRow } from '../ports.ts'
 import { openAdjustments, type AdjustmentBooks } from './adjustments.ts'
 import { checkAll, checkRecent } from './checks.ts'
@@ -90,7 +91,8 @@ export function openBooks(database: Database, { now }: BooksOptions = {}): Durab
     ...openAdjustments(database),
     ...openLeases(database, now),
     async spent(keyId, _window: BudgetWindow, sinceMs) {
-      const [row] = await database.query<{ spent: bigint }>(statements.spent, [keyId, new Date(sinceMs)])
+      const [statement, id] = keyId < 0 ? [statements.spentByAccount, -keyId] : [statements.spent, keyId]
+      const [row] = await database.query<{ spent: bigint }>(statement, [id, new Date(sinceMs)])
       return row?.spent ?? 0n
     },
     flush: (records) => flush(database, records),
@@ -126,6 +128,7 @@ interface ChainRow {
   readonly requests_per_minute: number | null
   readonly concurrency: number | null
   readonly limits: readonly RateLimit[]
+  readonly routing: KeyRouting
   readonly expires_at: Date | null
   readonly revoked_at: Date | null
   readonly currency: string | null
@@ -135,6 +138,7 @@ interface ChainRow {
   readonly account_limits: readonly RateLimit[] | null
   readonly account_concurrency: number | null
   readonly account_version: number | null
+  readonly account_budgets: readonly StoredBudget[] | null
 }
 
 async function findKey(database: Database, hash: string): ReturnType<Books['findKey']> {
@@ -151,10 +155,12 @@ async function findKey(database: Database, hash: string): ReturnType<Books['find
 
 function accountLimits(row: ChainRow): AccountLimits {
   const { tier, account_limits: limits, account_concurrency: concurrency, account_version: version } = row
+  const { account_budgets: budgets } = row
   return {
     ...(tier !== null && { tier }),
     ...(limits?.length && { limits }),
     ...(concurrency !== null && { concurrency }),
+    ...(budgets?.length && { budgets: budgets.map(({ limit, window }) => ({ limit: BigInt(limit), window })) }),
     ...(version !== null && version > 1 && { version }),
   }
 }
@@ -174,6 +180,7 @@ function keyRow(row: ChainRow): KeyRow {
     requestsPerMinute: row.requests_per_minute ?? undefined,
     concurrency: row.concurrency ?? undefined,
     ...(row.limits.length > 0 && { limits: row.limits }),
+    ...(Object.keys(row.routing).length > 0 && { routing: row.routing }),
     expiresAtMs: row.expires_at?.getTime(),
     revokedAtMs: row.revoked_at?.getTime(),
   }

@@ -795,4 +795,13 @@ ALTER TABLE "account" ADD COLUMN "version" integer DEFAULT 1 NOT NULL;--> statem
 ALTER TABLE "api_key" ADD COLUMN "limits" jsonb DEFAULT '[]'::jsonb NOT NULL;--> statement-breakpoint
 ALTER TABLE "account" ADD CONSTRAINT "account_concurrency" CHECK ("account"."concurrency" > 0);`,
   },
+  {
+    name: '0007_routing_of_keys',
+    sql: `ALTER TABLE "api_key" ADD COLUMN "routing" jsonb DEFAULT '{}'::jsonb NOT NULL;--> statement-breakpoint
+ALTER TABLE "model" ADD COLUMN "cache" jsonb DEFAULT '{}'::jsonb NOT NULL;`,
+  },
+  {
+    name: '0008_account_budgets',
+    sql: `ALTER TABLE "account" ADD COLUMN "budgets" jsonb DEFAULT '[]'::jsonb NOT NULL;`,
+  },
 ]

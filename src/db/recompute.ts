@@ -1,6 +1,6 @@
 import type { Nanos } from '../core/money.ts'
-import { charge, type Counts, type PriceSet, type Rate } from '../core/price.ts'
-import { parseCondition, rateFor } from '../core/rates.ts'
+import { charge, type Counts, priceOf, type PriceSet, type Rate, unitNames } from '../core/price.ts'
+import { parseCondition, rateFor, type RateFacts } from '../core/rates.ts'
 import { inputTotal } from '../core/usage.ts'
 import type { Database, Row } from './database.ts'
 import type { StoredConversion, StoredPrices, StoredRate } from './schema.ts'
@@ -85,28 +85,35 @@ function faultOf(row: SampleRow): string | undefined {
   const prices = priceSetOf(row)
   if (!prices) return `its price set ${row.price_set} cannot be read`
   if (row.charge > row.priced) return `charged ${row.charge}, which is more than its counts cost, ${row.priced}`
-  const results = regionsOf(prices).map((region) => reckoned(row, prices, region))
+  const results = placesOf(prices).map((place) => reckoned(row, prices, place))
   if (results.includes(row.priced)) return undefined
   return `priced ${row.priced}, and its counts cost ${results[0] ?? 'nothing that can be reckoned'}`
 }
 
 /** Undefined where a count has no price. */
-function reckoned(row: SampleRow, prices: PriceSet, region: string | undefined): Nanos | undefined {
-  // Units without a price are left out of the counts and named, and then the whole prompt is not known from them.
-  const isPartial = row.anomalies.some((anomaly) => anomaly.startsWith('unpriced_'))
+function reckoned(row: SampleRow, prices: PriceSet, place: Place): Nanos | undefined {
+  const unpriced = unitNames.filter((unit) => row.anomalies.includes(`unpriced_${unit}`))
+  // Older records leave these counts out, and then the whole prompt is not known from the others.
+  const isPartial = unpriced.some((unit) => row.counts[unit] === undefined)
   const promptTokens = isPartial ? Number(row.length_tier ?? 0n) : inputTotal(row.counts)
-  const facts = { promptTokens, startedAtMs: row.started_at.getTime(), serviceTier: row.tier ?? undefined, region }
+  const facts = { promptTokens, startedAtMs: row.started_at.getTime(), serviceTier: row.tier ?? undefined, ...place }
+  const rate = rateFor(prices, facts)
+  const isCharged = (unit: string): boolean => !unpriced.some((one) => one === unit && priceOf(rate, one) === undefined)
+  const counts: Counts = Object.fromEntries(Object.entries(row.counts).filter(([unit]) => isCharged(unit)))
   try {
-    return charge(row.counts, rateFor(prices, facts))
+    return charge(counts, rate)
   } catch (error) {
     if (error instanceof RangeError) return undefined
     throw error
   }
 }
 
-/** A record does not say which region served it: each that would make a price is tried. */
-function regionsOf({ rates = [] }: PriceSet): readonly (string | undefined)[] {
-  return [undefined, ...new Set(rates.flatMap(({ when }) => when.region ?? []))]
+type Place = Pick<RateFacts, 'region' | 'speed'>
+
+/** A record does not say where and how fast it was served: each pair that would make a price is tried. */
+function placesOf({ rates = [] }: PriceSet): readonly Place[] {
+  const named = (part: 'region' | 'speed') => [undefined, ...new Set(rates.flatMap(({ when }) => when[part] ?? []))]
+  return named('region').flatMap((region) => named('speed').map((speed) => ({ region, speed })))
 }
 
 /** A price set as it was pinned; undefined where a condition of it is not one that this version knows. */

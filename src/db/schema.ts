@@ -23,6 +23,7 @@ import { quotaPeriods } from '../core/calendar.ts'
 import type { TokenWeights } from '../core/tokens.ts'
 import type { Counts, Unit } from '../core/price.ts'
 import type { RateLimit } from '../core/rate-limit.ts'
+import type { KeyRouting } from '../core/routing.ts'
 import type { BudgetWindow, JsonObject, Outcome, UsageSource } from '../core/call.ts'
 
 /*
@@ -80,6 +81,8 @@ export const account = pgTable(
     tier: text('tier'),
     limits: jsonb('limits').$type<readonly RateLimit[]>().notNull().default([]),
     concurrency: integer('concurrency'),
+    /** What all its keys together may be charged in a period. */
+    budgets: jsonb('budgets').$type<readonly StoredBudget[]>().notNull().default([]),
     /** Raised by every change of the tier or of the limits. */
     version: integer('version').notNull().default(1),
     provisioned: provisioned(),
@@ -117,6 +120,8 @@ export const apiKey = pgTable(
     requestsPerMinute: integer('requests_per_minute'),
     limits: jsonb('limits').$type<readonly RateLimit[]>().notNull().default([]),
     concurrency: integer('concurrency'),
+    /** How targets are put in order for its calls. */
+    routing: jsonb('routing').$type<KeyRouting>().notNull().default({}),
     expiresAt: moment('expires_at'),
     revokedAt: moment('revoked_at'),
     /** Raised by every change, so that a cached copy is known to be stale. */
@@ -182,6 +187,8 @@ export const model = pgTable('model', {
   policies: jsonb('policies').$type<JsonObject>().notNull().default({}),
   /** What is said about its routing, in the words of the API. */
   routing: jsonb('routing').$type<JsonObject>().notNull().default({}),
+  /** What is said of answers that identical calls get, likewise. */
+  cache: jsonb('cache').$type<JsonObject>().notNull().default({}),
   disabled: boolean('disabled').notNull().default(false),
   provisioned: provisioned(),
   createdAt: createdAt(),

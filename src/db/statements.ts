@@ -233,9 +233,16 @@ export const keyChain = `WITH RECURSIVE chain AS (
   UNION ALL
   SELECT k.*, c.level + 1 FROM chain c JOIN api_key k ON k.id = c.parent_id WHERE c.level < 7)
 SELECT c.id, c.public_id, c.kind, c.account_id, c.parent_id, c.name, c.hash, c.version, to_jsonb(c.models) AS models,
-  c.budgets, c.requests_per_minute, c.concurrency, c.limits, c.expires_at, c.revoked_at, a.currency, a.discount_ppm,
-  a.status, a.tier, a.limits AS account_limits, a.concurrency AS account_concurrency, a.version AS account_version
+  c.budgets, c.requests_per_minute, c.concurrency, c.limits, c.routing, c.expires_at, c.revoked_at, a.currency,
+  a.discount_ppm, a.status, a.tier, a.limits AS account_limits, a.concurrency AS account_concurrency, a.version AS account_version,
+  a.budgets AS account_budgets
 FROM chain c LEFT JOIN account a ON a.id = c.account_id ORDER BY c.level`
+
+/** What all keys of an account ($1) were charged since the start of an hour ($2). */
+export const spentByAccount = `
+SELECT coalesce((SELECT sum(u.charge) FROM usage_hourly u JOIN api_key k ON k.id = u.key_id
+    WHERE k.account_id = $1::bigint AND u.hour >= $2::timestamptz), 0)
+  + coalesce((SELECT sum(d.charge) FROM usage_delta d WHERE d.account_id = $1::bigint AND d.hour >= $2::timestamptz), 0) AS spent`
 
 /** What a key ($1) and all keys below it were charged since the start of an hour ($2). */
 export const spent = `WITH RECURSIVE tree AS (

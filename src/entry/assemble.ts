@@ -2,6 +2,7 @@ import { openShares } from '../admit/shares.ts'
 import { createAuthenticator } from '../auth/authenticate.ts'
 import { openAnswerCache } from '../call/answer-cache.ts'
 import { openIdempotency } from '../call/idempotency.ts'
+import { provingSend } from '../call/proving-send.ts'
 import type { Config } from '../config.ts'
 import type { Catalog } from '../core/catalog.ts'
 import type { Gateway } from '../gateway/gateway.ts'
@@ -12,6 +13,7 @@ import { openTelemetry } from '../record/telemetry.ts'
 import { openRouter } from '../route/router.ts'
 import { systemClock } from '../platform/clock.ts'
 import { memoryCache } from '../platform/memory-cache.ts'
+import { systemProving } from '../platform/proving.ts'
 import { systemRandom } from '../platform/random.ts'
 import type { Books, Cache, Crypto, Log, Platform, Repeats, Send, Settings, Shared, Tokenizer } from '../ports.ts'
 import { sandboxSend } from '../vendors/sandbox.ts'
@@ -54,18 +56,22 @@ export interface Opened {
   idle(): Promise<void>
 }
 
+/** Of a hash: enough to tell two keys of one name apart. */
+const markLength = 16
+
 /** Puts a gateway together from its parts, on any platform; a new epoch of lending begins. */
 export async function assemble(parts: Parts): Promise<Opened> {
   const { books, crypto, log, tokenizer } = parts
   const later = new Set<Promise<unknown>>()
   const sandbox = sandboxSend({ clock: systemClock, countTokens: (text) => tokenizer.count(text) })
+  const send = provingSend({ send: parts.send, clock: systemClock, log, proving: systemProving })
   const platform: Platform = {
     clock: systemClock,
     log,
     books,
     crypto,
     tokenizer,
-    send: (request, receiver) => (request.url.startsWith('sandbox:') ? sandbox : parts.send)(request, receiver),
+    send: (request, receiver) => (request.url.startsWith('sandbox:') ? sandbox : send)(request, receiver),
     settings: settingsOf(parts),
     catalog: parts.catalog,
     later(work) {
@@ -89,7 +95,13 @@ export async function assemble(parts: Parts): Promise<Opened> {
   const auth = createAuthenticator({ books, crypto, clock: systemClock })
   const isShared = parts.config.limits.shared.length > 0
   const shares = isShared && openShares({ shared: common ?? own, clock: systemClock, log, replica: parts.replica })
-  const router = openRouter({ clock: systemClock, random: systemRandom, log })
+  const router = openRouter({
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    // The same on all replicas, which have one secret, and of no use to anybody without it.
+    mark: (secret) => crypto.keyHash(`vendor key ${secret}`).slice(0, markLength),
+  })
   const gateway: Gateway = {
     platform,
     ledger,
@@ -120,7 +132,7 @@ function answering({ config, log, repeats, caches = [] }: Parts): Pick<Gateway, 
   }
 }
 
-function settingsOf({ config: { server, holds, limits }, replica }: Parts): Settings {
+function settingsOf({ config: { server, holds, limits, keepAlive }, replica }: Parts): Settings {
   return {
     limits,
     replica,
@@ -131,5 +143,7 @@ function settingsOf({ config: { server, holds, limits }, replica }: Parts): Sett
     termMs: holds.termMs,
     checkpointMs: holds.checkpointMs,
     stallMs,
+    keepAlive,
+    trustedProxies: server.trustedProxies,
   }
 }

@@ -1,4 +1,5 @@
 import type { Config } from '../config.ts'
+import type { Peers } from '../gateway/peers.ts'
 import { openRedisNews } from '../platform/redis-news.ts'
 import type { Log } from '../ports.ts'
 import { addressOf } from './records.ts'
@@ -17,8 +18,10 @@ export interface Changes extends Copies {
 }
 
 /** Changes are told to all gateways on a Redis; without one there is nobody to tell. */
-export function openChanges({ redisUrls }: Pick<Config, 'redisUrls'>, log: Log, copies: Copies): Changes {
-  const news = redisUrls && newsOver(redisUrls, log, copies)
+export function openChanges({ redisUrls }: Pick<Config, 'redisUrls'>, log: Log, told: Told): Changes {
+  const { copies, peers } = told
+  const news = redisUrls && newsOver(redisUrls, log, told)
+  if (news) peers.join((text) => news.tell(`${seen} ${text}`))
   return {
     key(keyId) {
       copies.key(keyId)
@@ -36,11 +39,24 @@ export function openChanges({ redisUrls }: Pick<Config, 'redisUrls'>, log: Log, 
   }
 }
 
-function newsOver(redisUrls: readonly string[], log: Log, copies: Copies) {
+/** What hears of changes, and of vendors. */
+interface Told {
+  readonly copies: Copies
+  readonly peers: Peers
+}
+
+/** Begins news of vendors. */
+const seen = 'seen'
+
+function newsOver(redisUrls: readonly string[], log: Log, { copies, peers }: Told) {
   return openRedisNews({
     address: addressOf(redisUrls),
     log,
-    onNews: (topic) => hear(copies, topic),
+    onNews(topic) {
+      if (topic.startsWith(`${seen} `)) peers.hear(topic.slice(seen.length + 1))
+      else hear(copies, topic)
+    },
+    onHeard: peers.listening,
     onMissed() {
       copies.key()
       copies.catalog()

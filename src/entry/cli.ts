@@ -17,6 +17,9 @@ const help = `Usage: tollgate COMMAND
                  prices that were pinned; the exit status is 1 where one differs
   ledger vendors [--days 30]
                  what vendors cost by our price lists, beside what they reported
+  vendor-keys reseal
+                 encrypts the vendor keys of the database with the secret of
+                 today; the exit status is 1 where one cannot be opened
   prices import PATH...
                  compares public price lists with the configuration and
                  proposes new prices; see tollgate prices import --help
@@ -68,6 +71,7 @@ async function run(args: readonly string[]): Promise<Said | undefined> {
   if (command === 'serve') return serve()
   if (command === 'migrate') return (await commands()).migrateDatabase(process.env)
   if (command.startsWith('ledger ')) return ledger(command, values)
+  if (command === 'vendor-keys reseal') return (await commands()).resealVendorKeys(process.env)
   if (isKey) return issueKey(values)
   throw new Misuse(command === '' ? 'A command is missing.' : `There is no command "${command}".`)
 }

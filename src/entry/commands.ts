@@ -4,6 +4,7 @@ import type { Config } from '../config.ts'
 import type { Database } from '../db/database.ts'
 import { migrate } from '../db/migrate.ts'
 import { issueKey, type WantedKey } from '../gateway/issue-key.ts'
+import { resealKeys } from '../gateway/vendor-key-rows.ts'
 import { systemClock } from '../platform/clock.ts'
 import { openCrypto } from '../platform/crypto.ts'
 import { openPglite } from '../platform/pglite.ts'
@@ -11,6 +12,7 @@ import { openPostgres } from '../platform/postgres.ts'
 import { configFrom, secretOf, secretPath } from './configuration.ts'
 import { bringUpToDate } from './store.ts'
 import { importPrices, importUsage } from './prices-import.ts'
+import { openVendorSeal } from './vendor-seal.ts'
 
 /** What a command says, and whether it ended well. */
 export interface Said {
@@ -35,6 +37,16 @@ export function issue(env: Environment, wanted: WantedKey): Promise<Said> {
     const crypto = openCrypto(knownSecret(config))
     await migrate(database, systemClock.now())
     return { text: `${await issueKey({ database, crypto }, wanted)}\n`, isWell: true }
+  })
+}
+
+/** Encrypts the vendor keys of the database with what is used now; some may not open with any secret that is here. */
+export function resealVendorKeys(env: Environment): Promise<Said> {
+  return withDatabase(env, async (database, config) => {
+    knownSecret(config)
+    const { resealed, current, unreadable } = await resealKeys(database, await openVendorSeal(config))
+    const text = `${resealed} encrypted anew, ${current} were already, ${unreadable} cannot be opened.\n`
+    return { text, isWell: unreadable === 0 }
   })
 }
 

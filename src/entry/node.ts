@@ -1,7 +1,11 @@
-import { run, type Running } from './serve.ts'
+import { gatherWrites } from '../platform/log.ts'
+import { serveProcesses } from './processes.ts'
+import type { Running } from './serve.ts'
 
 /** `npm start`: runs the gateway until it is told to stop. */
-const starting = run(process.env, (line) => process.stdout.write(line))
+const output = gatherWrites((text) => process.stdout.write(text))
+process.on('exit', output.flush)
+const starting = serveProcesses(process.env, output.write)
 
 let running: Running | undefined
 const signals = ['SIGTERM', 'SIGINT'] as const

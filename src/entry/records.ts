@@ -22,7 +22,10 @@ export interface EngineRecords {
 const replicaLength = 16
 
 /** Opens the records of this process, and those that it shares with others where the configuration names a Redis. */
-export async function openRecords({ dataDir, redisUrls }: Config, log: Log): Promise<EngineRecords> {
+export async function openRecords(
+  { dataDir, redisUrls, redisCommandMs: commandMs }: Config,
+  log: Log,
+): Promise<EngineRecords> {
   const onAssertion = (assertion: Error, accountId: number) =>
     log('account_stopped', { accountId, rule: assertion.message })
   const journal = openJournal({
@@ -37,7 +40,8 @@ export async function openRecords({ dataDir, redisUrls }: Config, log: Log): Pro
     onAssertion,
     ...(replica !== undefined && { spender: `replica:${replica}` }),
   })
-  const common = redisUrls && (await openRedis({ address: addressOf(redisUrls), clock: systemClock, log, onAssertion }))
+  const options = { clock: systemClock, log, onAssertion, ...(commandMs !== undefined && { commandMs }) }
+  const common = redisUrls && (await openRedis({ address: addressOf(redisUrls), ...options }))
   return { shared, journal, common, replica }
 }
 

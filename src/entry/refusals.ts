@@ -16,17 +16,31 @@ const plainHost = /^(?:[a-z0-9._-]{1,255}|\[[0-9a-f:.]{2,64}\])(?::\d{1,5})?$/i
 const crookedPath = /[\\#]|\/\.{1,2}(?:\/|$)|%(?:2[de]|3\d|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])/i
 
 /** What is wrong with the frame of a request, or undefined. It is refused before anything looks at it. */
-export function faultOf({ url = '', headersDistinct }: IncomingMessage): GatewayError | undefined {
-  const hosts = headersDistinct['host'] ?? []
-  if (hosts.length !== 1 || !plainHost.test(hosts[0] ?? ''))
+export function faultOf({ url = '', rawHeaders }: IncomingMessage): GatewayError | undefined {
+  // Node would make a second copy of all headers to tell this, and keep it for as long as the answer lasts.
+  if (!plainHost.test(onlyHost(rawHeaders) ?? ''))
     return new GatewayError('invalid_value', 'Send one Host header with a host name, and a port where needed.')
   // An absolute target is allowed to proxies; its scheme and host say nothing here.
-  const path = url.replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] ?? ''
+  const query = url.indexOf('?')
+  const address = query < 0 ? url : url.slice(0, query)
+  const path = address.startsWith('/') ? address : address.replace(/^https?:\/\/[^/?#]*/i, '')
   if (!crookedPath.test(path)) return undefined
   return new GatewayError(
     'invalid_value',
     'Write the path plainly: without "." and ".." segments, "\\", "#", and escaped letters or digits.',
   )
+}
+
+/** The one host that is named; undefined where there is none or more than one. Names and values take turns. */
+function onlyHost(rawHeaders: readonly string[]): string | undefined {
+  let host: string | undefined
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]
+    if (name?.length !== 4 || name.toLowerCase() !== 'host') continue
+    if (host !== undefined) return undefined
+    host = rawHeaders[at + 1]
+  }
+  return host
 }
 
 /** The answer where the router could make no request of what came. */

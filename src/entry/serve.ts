@@ -6,6 +6,7 @@ import { ensurePartitions } from '../db/migrate.ts'
 import { forgetAnswers } from '../db/repeats.ts'
 import { loadCatalog } from '../gateway/catalog.ts'
 import type { Gateway } from '../gateway/gateway.ts'
+import { openPeers } from '../gateway/peers.ts'
 import { probe } from '../gateway/probes.ts'
 import { openCatalog, type LiveCatalog } from '../gateway/live-catalog.ts'
 import { keyOpener } from '../gateway/vendor-key-rows.ts'
@@ -14,13 +15,12 @@ import { adminAccounts } from '../http/admin-accounts.ts'
 import { adminCatalog } from '../http/admin-catalog.ts'
 import { adminGrants } from '../http/admin-grants.ts'
 import { adminHealth } from '../http/admin-health.ts'
-import { adminKeys, requireManagement } from '../http/admin-keys.ts'
+import { adminKeys } from '../http/admin-keys.ts'
 import { adminRefunds } from '../http/admin-refunds.ts'
 import { adminUsage } from '../http/admin-usage.ts'
 import { adminVendorKeys } from '../http/admin-vendor-keys.ts'
 import { feedback } from '../http/feedback.ts'
 import { selfUsage } from '../http/self-usage.ts'
-import type { Metrics } from '../http/ops.ts'
 import { type Job, startJobs } from '../jobs.ts'
 import { openCheckpoints, tickMs } from '../ledger/checkpoints.ts'
 import { beatMs, openHeartbeat } from '../ledger/heartbeat.ts'
@@ -33,20 +33,22 @@ import { systemClock } from '../platform/clock.ts'
 import { openCrypto } from '../platform/crypto.ts'
 import { lockFolder } from '../platform/folder-lock.ts'
 import { jsonLog } from '../platform/log.ts'
-import { openSeal } from '../platform/seal.ts'
 import { openTokenizer } from '../platform/tokenizer.ts'
 import { openUndici } from '../platform/undici.ts'
-import type { RedisShared } from '../platform/redis.ts'
-import type { Crypto, Seal, Tokenizer } from '../ports.ts'
+import type { Crypto, Log, Seal, Send, Tokenizer } from '../ports.ts'
+import { openAlerting } from './alerting.ts'
 import { openAnswerStores } from './answer-stores.ts'
 import { banner, newKeys } from './banner.ts'
 import { type Changes, type Copies, openChanges } from './changes.ts'
 import { configFrom, secretOf } from './configuration.ts'
+import { type MetricsParts, openMetrics } from './metrics.ts'
 import { openPulse, type Pulse } from './pulse.ts'
 import { type EngineRecords, openRecords } from './records.ts'
-import { drain, listen, openGateway } from './start.ts'
+import { drain, listen, type ListenOptions, openGateway } from './start.ts'
 import { openStore, type Store } from './store.ts'
+import { openVendorSeal } from './vendor-seal.ts'
 import { warmUp } from './warm-up.ts'
+import type { WorkerLink } from './worker-link.ts'
 
 const { now } = systemClock
 const dayMs = 86_400_000
@@ -67,13 +69,17 @@ export interface Running {
   close(): Promise<void>
 }
 
-/** Runs a gateway with this environment. Throws an Error whose message tells the operator what to do. */
+/**
+ * Runs a gateway with this environment, alone or as one of the workers of a supervisor. Throws an Error whose message
+ * tells the operator what to do.
+ */
 export async function run(
   env: Readonly<Record<string, string | undefined>>,
   write: (line: string) => void,
+  link?: WorkerLink,
 ): Promise<Running> {
   const config = configFrom(env)
-  const log = jsonLog(write, now)
+  const log = logOf(jsonLog(write, now), link)
   // Also beside a PostgreSQL: the journal of the holds lies here, and two gateways would destroy each other's.
   const unlock = lockFolder(config.dataDir)
   const [store, tokenizer] = await Promise.all([openStore(config, log), openTokenizer({ log })])
@@ -82,14 +88,14 @@ export async function run(
   const seeded = await seed({ database, books, crypto, config })
   // At once: whatever fails from here on, the books know these keys and nobody else does.
   write(newKeys(seeded))
-  const seal = openSeal(config.vendorKeySecret ?? secretOf(config))
+  const seal = await openVendorSeal(config)
   const openKey = keyOpener(seal, log)
   const catalog = await openCatalog(() => loadCatalog(database, config, openKey))
   const records = await openRecords(config, log)
   const { shared, journal, common } = records
   await recover({ books, shared, holds: journal.holds, log, clock: systemClock })
   const { send, close: closeConnections } = openUndici()
-  const stores = await openAnswerStores(config, database)
+  const answers = await openAnswerStores(config, database)
   const opened = await openGateway({
     config,
     books,
@@ -100,43 +106,42 @@ export async function run(
     log,
     catalog: catalog.current,
     mayAdmit: store.isOurs,
-    ...stores.parts,
+    ...answers.parts,
     ...sharedBy(records),
   })
   const { gateway } = opened
-  const changes = openChanges(config, log, copiesOf(gateway, catalog))
-
+  const changes = openTidings({ config, gateway, catalog, send })
   const pulse = openPulse(systemClock)
   const ready = { tokenizer: true, warm: false }
   const reconciler = reconcilerOf(gateway, store)
-  const admin = adminRoutes({ config, database, books, crypto, seal, gateway, catalog, changes })
-  const listening = await listen({
+  const warm = () => warmUp({ config, tokenizer, crypto })
+  // What shares its port gets calls as soon as it listens.
+  if (link) await warm()
+  const { url, port, server } = await listen({
     gateway,
-    checks: () => ({ ...ready, ...checksOf(gateway, store), database: pulse.isAlive }),
-    ...(common && { states: () => ({ redis: common.away().length === 0 ? 'shared' : 'away' }) }),
-    metrics: metricsOf(gateway, reconciler, common),
-    admin,
-    host: config.server.host,
-    port: config.server.port,
+    ...operatorsView({ gateway, reconciler, common, link, store, pulse, ready }),
+    admin: adminRoutes({ config, database, books, crypto, seal, gateway, catalog, changes }),
+    ...placeOf(config, link),
   })
   const jobs = jobsOf({ gateway, config, database, books, catalog, reconciler, pulse, records })
   const stopJobs = startJobs(systemClock, log, jobs)
-  const { url, port, server } = listening
-  write(banner({ config, seeded, url, kind: database.kind }))
-  await warmUp({ config, tokenizer, crypto })
+  if (!link || link.isFirst) write(banner({ config, seeded, url, kind: database.kind }))
+  link?.listening({ url, port })
+  if (!link) await warm()
   ready.warm = true
   log('ready', { url })
+  link?.ready()
 
   return {
     url,
     port,
     mend: store.mend,
     async close() {
-      await drain(opened, server, config.server.shutdownGraceMs)
+      const isAlone = (await link?.howToStop()) === 'alone'
+      await drain(opened, { server, graceMs: config.server.shutdownGraceMs, isAlone })
       await stopJobs()
       await closeConnections()
-      for (const answering of [changes, stores]) answering.close()
-      await closeStores({ tokenizer, records, store })
+      await closeStores({ tokenizer, records, store, answering: [changes, answers] })
       unlock()
       log('stopped')
     },
@@ -144,13 +149,15 @@ export async function run(
 }
 
 interface Closing {
+  readonly answering: readonly { close(): void }[]
   readonly tokenizer: Tokenizer
   readonly records: EngineRecords
   readonly store: Store
 }
 
 /** The books last: what else there is may still have a record for them. */
-async function closeStores({ tokenizer, records, store }: Closing): Promise<void> {
+async function closeStores({ tokenizer, records, store, answering }: Closing): Promise<void> {
+  for (const { close } of answering) close()
   await tokenizer.close()
   records.common?.close()
   records.journal.close()
@@ -214,19 +221,33 @@ function reconcilerOf(gateway: Gateway, { database, books }: Store): Reconciler 
   return openReconciler({ database, books, shared, batcher, clock, log, isStopping: () => gateway.isStopping })
 }
 
-/** Sums of money are the operator's business, so they are told to management keys alone. */
-function metricsOf({ auth, ledger, telemetry }: Gateway, reconciler: Reconciler, common?: RedisShared): Metrics {
-  return async (request) => {
-    await requireManagement({ auth }, request, 'Metrics are')
-    const found = reconciler.last()
-    return telemetry.print({
-      holdsLive: ledger.live.size,
-      batcherWaiting: ledger.batcher.waiting,
-      booksFailing: ledger.batcher.failing,
-      ...(common && { redisAway: common.away().length }),
-      reconciliation: found && { ...found, violations: found.violations.length },
-    })
+interface Viewed extends MetricsParts {
+  readonly store: Store
+  readonly pulse: Pulse
+  readonly ready: Readonly<Record<string, boolean>>
+}
+
+/** What an operator is told of the gateway. */
+function operatorsView(viewed: Viewed): Pick<ListenOptions, 'checks' | 'states' | 'metrics'> {
+  const { gateway, store, pulse, ready, common, link } = viewed
+  return {
+    checks: () => ({ ...ready, ...checksOf(gateway, store), database: pulse.isAlive, ...workersOf(link) }),
+    ...(common && { states: () => ({ redis: common.away().length === 0 ? 'shared' : 'away' }) }),
+    metrics: openMetrics(viewed),
   }
+}
+
+function placeOf({ server: { host, port } }: Config, link: WorkerLink | undefined) {
+  return { host, port, isShared: link !== undefined }
+}
+
+/** A worker is ready when all of them have been: until then the machine serves less than it is asked for. */
+function workersOf(link: WorkerLink | undefined): Readonly<Record<string, boolean>> {
+  return link ? { workers: link.areAllReady } : {}
+}
+
+function logOf(log: Log, link: WorkerLink | undefined): Log {
+  return link ? (event, fields) => log(event, { worker: link.number, ...fields }) : log
 }
 
 interface AdminParts {
@@ -249,6 +270,28 @@ function copiesOf({ auth, ledger, platform }: Gateway, catalog: LiveCatalog): Co
     },
     catalog() {
       platform.later(catalog.reload().catch((error) => platform.log('catalog_stale', { error: String(error) })))
+    },
+  }
+}
+
+interface TidingsParts {
+  readonly config: Config
+  readonly gateway: Gateway
+  readonly catalog: LiveCatalog
+  readonly send: Send
+}
+
+/** What the other gateways and the operator hear of this one. */
+function openTidings({ config, gateway, catalog, send }: TidingsParts): Changes {
+  const { clock, log, settings } = gateway.platform
+  const peers = openPeers({ router: gateway.router, clock, catalog: catalog.current, replica: settings.replica })
+  const changes = openChanges(config, log, { copies: copiesOf(gateway, catalog), peers })
+  const alerting = openAlerting(config, gateway, send)
+  return {
+    ...changes,
+    close() {
+      changes.close()
+      alerting.close()
     },
   }
 }

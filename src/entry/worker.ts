@@ -6,6 +6,7 @@ import ranks from 'tiktoken/encoders/o200k_base.json' with { type: 'json' }
 import configText from '../../config/tollgate.yaml'
 import { buildApp } from '../app.ts'
 import { ConfigError, readConfig, type Config } from '../config.ts'
+import { networkName, parseAddress } from '../core/address.ts'
 import { GatewayError } from '../core/errors.ts'
 import { chat } from '../fronts/chat.ts'
 import { buildCatalog } from '../gateway/catalog.ts'
@@ -106,6 +107,12 @@ export class LedgerSweeper extends WorkerEntrypoint<Context, Bindings> {
   }
 }
 
+/** The platform itself says who asks; what a caller writes there it replaces. */
+function addressOf({ headers }: Request): string | undefined {
+  const address = parseAddress(headers.get('cf-connecting-ip') ?? '')
+  return address && networkName(address)
+}
+
 /** Nothing in here waits for the outside, so that a request which is cut off cannot leave it half open. */
 async function open(bindings: Bindings): Promise<Edge> {
   const config = configFrom(bindings)
@@ -113,7 +120,11 @@ async function open(bindings: Bindings): Promise<Edge> {
   const store = openEdgeStore({ binding: bindings['LEDGER'], accountId: trialAccount.id, log, keep })
   const { gateway } = await openGateway({ config, log, store })
   const { ledger } = gateway
-  const app = buildApp({ gateway, checks: () => ({}), connect: (c) => fetchClient(c.req.raw) })
+  const app = buildApp({
+    gateway,
+    checks: () => ({}),
+    connect: (c) => ({ ...fetchClient(c.req.raw), address: () => addressOf(c.req.raw) }),
+  })
   let sweptMs = 0
   return {
     fetch: (request) => app.fetch(request),

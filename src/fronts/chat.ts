@@ -80,6 +80,7 @@ function passing(call: Call): Passing {
   const model = encoder.encode(JSON.stringify(call.model))
   const hidden = call.wantsUsage ? ['error'] : ['usage', 'error']
   return {
+    isSteady: true,
     event({ event: { data: sent }, piece }, cost) {
       if (piece.last) return done
       const data = piece.repaired ?? sent

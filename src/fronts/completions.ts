@@ -72,6 +72,7 @@ function passing(call: Call): Passing {
   const model = encoder.encode(JSON.stringify(call.model))
   const hidden = call.wantsUsage ? ['error'] : ['usage', 'error']
   return {
+    isSteady: true,
     event({ event: { data }, piece }, cost) {
       if (piece.last) return done
       if (data[0] !== openBrace) return nothing

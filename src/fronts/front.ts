@@ -57,12 +57,19 @@ export interface Passing {
    * the account's currency) comes with the events that waited for the charge and goes in where the event has usage.
    */
   event(step: PassingStep, cost?: Nanos): Uint8Array
+  /** An event that says nothing but text is told the same way whatever came before it, and changes nothing after it. */
+  readonly isSteady?: true
   /** What ends a stream whose vendor has sent no last event. */
   readonly end: Uint8Array
   /** Ends what is open for lack of money, as a vendor would at its own bound. The failure event follows. */
   cut(): Uint8Array
   /** A whole answer's bytes under the name that was asked for. `named`: the vendor has put a model's name there. */
   body(bytes: Uint8Array, named: boolean): Uint8Array
+  /**
+   * The events that a whole body would have come in, for a vendor that answers a stream with one body: nothing of it is
+   * lost. Absent: inner chunks of it say all.
+   */
+  unfold?(body: JsonObject): readonly ServerEvent[]
   /** Makes the unstreamed body of a stream, under the name that was asked for, every other string byte for byte. */
   gatherer(): Gatherer
 }
@@ -130,6 +137,11 @@ export interface Front {
   failure(error: GatewayError, id?: string): Failure
   /** The event (or element of an array) that tells a caller in mid-stream that the stream broke. */
   failureEvent(error: GatewayError, call: Call): Uint8Array
+  /**
+   * What is sent between two server-sent events in a silence: whatever its SDKs skip, wherever they look for an event.
+   * Absent: a comment.
+   */
+  readonly ping?: Uint8Array
   /** Their own form of a whole answer: an inner `chat.completion` with the model as asked for and inner usage. */
   reply(call: Call, inner: JsonObject): JsonObject
   /** A fresh writer per stream. */

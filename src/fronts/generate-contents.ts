@@ -1,5 +1,6 @@
 import type { Json, JsonObject } from '../core/call.ts'
 import { isObject, objectsOf, stringOf } from '../core/wire.ts'
+import { wrong } from './body.ts'
 import { field, listField, objectField } from './generate-fields.ts'
 import { googleFormat, itemIn } from './generate-signature.ts'
 
@@ -16,12 +17,22 @@ export function messagesOf(body: JsonObject): readonly JsonObject[] {
   const conversation: Conversation = { messages: [], open: [], calls: 0 }
   const system = systemText(field(body, 'systemInstruction'))
   if (system !== '') conversation.messages.push({ role: 'system', content: system })
-  for (const content of listField(body, 'contents')) {
+  for (const [index, content] of listField(body, 'contents').entries()) {
     const parts = listField(content, 'parts')
-    if (content['role'] === 'model') addModel(conversation, parts)
+    if (roleOf(content, index) === 'model') addModel(conversation, parts)
     else addUser(conversation, parts)
   }
   return conversation.messages
+}
+
+/** Who speaks; answers of functions had a role of their own once. */
+const roles: readonly string[] = ['user', 'model', 'function']
+
+function roleOf({ role }: JsonObject, index: number): string {
+  if (role === undefined || role === null || role === '') return 'user'
+  if (typeof role === 'string' && roles.includes(role)) return role
+  const at = `contents[${index}].role`
+  throw wrong(at, `"${at}" must be "user" or "model".`)
 }
 
 function systemText(instruction: Json | undefined): string {

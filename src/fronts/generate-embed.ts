@@ -64,6 +64,7 @@ function contentOf(at: string, content: Json | undefined): { readonly text: stri
   if (!isObject(content) || !isList(content['parts']) || content['parts'].length === 0)
     throw wrong(at, `"${at}" must be an object with a list of "parts".`)
   const parts = objectsOf(content['parts'])
+  if (parts.length < content['parts'].length) throw wrong(at, `"${at}" must have objects for "parts".`)
   return {
     text: parts.map(({ text }) => stringOf(text)).join(''),
     media: parts.filter(({ text }) => typeof text !== 'string').length,

@@ -41,6 +41,8 @@ export const generate: Front = {
   read,
   failure,
   failureEvent: (error, call) => sent(call, failureBody(error)),
+  // Some of Google's clients take the bytes up to a blank line for JSON behind "data:", and a comment for a broken one.
+  ping: encoder.encode('\n'),
   reply: wholeAnswer,
   writer,
   passing,
@@ -155,6 +157,8 @@ function passing(call: Call): Passing {
       return sent(call, { candidates, modelVersion: call.model, responseId: call.id })
     },
     body: (bytes, named) => (named ? replaceValue(bytes, 'modelVersion', model) : bytes),
+    // A body is an event as it stands.
+    unfold: (body) => [{ name: '', data: encoder.encode(JSON.stringify(body)) }],
     gatherer: () => createGatherer(call),
   }
 }

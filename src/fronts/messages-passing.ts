@@ -7,6 +7,7 @@ import { isObject, parseJson, stringOf } from '../core/wire.ts'
 import type { Passing } from './front.ts'
 import { cutDelta, eventOf, messageStop } from './messages-events.ts'
 import { createMessageGatherer } from './messages-gather.ts'
+import { unfoldMessage } from './messages-unfold.ts'
 
 const encoder = new TextEncoder()
 
@@ -16,6 +17,7 @@ export function createPassing(call: Call): Passing {
   /** The event that began the block that is open. */
   let begun: Uint8Array | undefined
   return {
+    isSteady: true,
     event({ event, piece }, cost) {
       const name = event.name === '' ? typeOf(event) : event.name
       if (name === 'content_block_start') begun = event.data
@@ -28,6 +30,7 @@ export function createPassing(call: Call): Passing {
     end: messageStop,
     cut: () => (begun ? concat([eventOf('content_block_stop', { index: indexOf(begun) }), cutDelta]) : cutDelta),
     body: (bytes, named) => (named ? replaceValue(bytes, 'model', model) : bytes),
+    unfold: unfoldMessage,
     gatherer: () => createMessageGatherer(call),
   }
 }

@@ -21,6 +21,8 @@ export const messages: Front = {
   models,
   read: (raw, parts) => callOf(readMessagesRequest(raw), parts),
   failure,
+  // The vendor's own, before the first event too.
+  ping: eventOf('ping', {}),
   failureEvent: (error, call) => eventOf('error', failureFields(error, call.id)),
   reply: replyOf,
   writer: createWriter,

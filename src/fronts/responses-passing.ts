@@ -7,6 +7,7 @@ import type { Passing } from './front.ts'
 import { responseOf } from './responses-answer.ts'
 import { cutEvent, remember, type Telling, typeOf } from './responses-events.ts'
 import { createResponseGatherer } from './responses-gather.ts'
+import { unfoldResponse } from './responses-unfold.ts'
 
 const encoder = new TextEncoder()
 const nothing = new Uint8Array(0)
@@ -46,6 +47,7 @@ export function createPassing(call: Call): Passing {
     end: nothing,
     cut: () => cutEvent(telling),
     body: (bytes, isNamed) => (isNamed ? replaceValue(bytes, 'model', model) : bytes),
+    unfold: unfoldResponse,
     gatherer: () => createResponseGatherer(call),
   }
 }

@@ -2,10 +2,12 @@ import type { Call, Caller } from '../core/call.ts'
 import type { Model } from '../core/catalog.ts'
 import { GatewayError } from '../core/errors.ts'
 import { canCharge } from '../core/measure.ts'
+import { promptOf } from '../core/prompt.ts'
 import { shed } from '../admit/shedding.ts'
 import { mayUse } from '../auth/access.ts'
+import { longBytes, readBodyAhead } from '../fronts/body.ts'
 import type { Front, RequestParts } from '../fronts/front.ts'
-import type { Client } from '../ports.ts'
+import type { Client, Clock } from '../ports.ts'
 import { findModel } from './catalog.ts'
 import type { Gateway } from './gateway.ts'
 
@@ -18,6 +20,8 @@ export interface Asking {
   /** Of the URL, decoded, without the query. */
   readonly path: string
   query(name: string): string | undefined
+  /** As whose address the caller's counts, see core/address.ts; undefined or absent: nobody can tell. */
+  address?(): string | undefined
 }
 
 /** A request that was understood, and the one who may make it. */
@@ -43,8 +47,23 @@ export async function readCall(
   refuseEncoded(client)
   const raw = await client.body(settings.bodyLimit)
   const form = await asking.front.unpack?.(raw, client.header)
+  const nextTurn = () => turn(clock)
+  if (!form) await readBodyAhead(raw, nextTurn)
   const call = read(raw, { id, startedAtMs, path, header: client.header, query, form })
+  if (raw.length > longBytes) await readPromptAhead(call, nextTurn)
   return { caller, call, model: modelFor(gateway, caller, call) }
+}
+
+/** What takes milliseconds of a long body has turns of its own: the prompt is kept for whoever asks for it next. */
+async function readPromptAhead(call: Call, nextTurn: () => Promise<void>): Promise<void> {
+  await nextTurn()
+  promptOf(call)
+  await nextTurn()
+}
+
+/** Lets the event loop hear whoever waits. */
+function turn({ after }: Pick<Clock, 'after'>): Promise<void> {
+  return new Promise((resolve) => void after(0, resolve))
 }
 
 /** Who asks. Some SDKs put the key into the address. */

@@ -6,6 +6,7 @@ import { answeredFrom, type CachedAnswer, isSound, recorded, type Recorded } fro
 import { requestText } from '../call/request-name.ts'
 import type { RelayEnding } from '../meter/relay.ts'
 import type { Client } from '../ports.ts'
+import { routingHeaders } from './wishes.ts'
 import type { Asked, Asking } from './asking.ts'
 import type { Gateway } from './gateway.ts'
 
@@ -15,6 +16,8 @@ export interface CacheTurn {
   readonly policy: CachePolicy
   /** The answer, where there is one. */
   readonly found: Answered | undefined
+  /** The last good answer, also past its time: for a call that no target answers. Never rejects. */
+  stale(): Promise<Answered | undefined>
   /** The same answer, of which a copy is made where it may be kept. */
   watch(answered: Answered): Answered
   /** Hears how the answer ended. */
@@ -29,9 +32,10 @@ export async function openTurn(gateway: Gateway, asking: Asking, asked: Asked): 
   const { call, model } = asked
   const policy = model.caching ?? defaultCaching
   const use = cacheUse(policy, call.body, asking.client.header(wishHeader))
-  const isUsed = (use.reads || use.writes) && call.operation === 'chat'
+  const isUsed = (use.reads || use.writes || use.staleMs > 0) && call.operation === 'chat'
   if (!answers || !isUsed) return { ...untaken, state: 'bypass', policy }
-  const name = platform.crypto.keyHash(requestText(asked, platform.catalog()))
+  const wishes = routingHeaders(asking.client.header)
+  const name = platform.crypto.keyHash(requestText(asked, platform.catalog(), wishes))
   const kept = use.reads ? await answers.find(name, use.ttlMs) : undefined
   const found = kept && readBack(gateway, asked, kept)
   if (found) return { ...untaken, state: 'hit', policy, found }
@@ -46,6 +50,7 @@ export async function openTurn(gateway: Gateway, asking: Asking, asked: Asked): 
 
 const untaken = {
   found: undefined,
+  stale: () => Promise.resolve(undefined),
   watch: (answered: Answered): Answered => answered,
   heard() {},
   over() {},
@@ -82,9 +87,10 @@ function keepingTurn(gateway: Gateway, asked: Asked, { name, use, policy, flight
     state: use.reads ? 'miss' : 'bypass',
     policy,
     found: undefined,
+    stale: () => reserve(gateway, asked, { name, use }),
     watch(answered) {
-      // Another model has stood in: its answer is not this one's.
-      if (!use.writes || answered.model !== asked.model.name) return answered
+      // Another model has stood in, or nobody has: that is no answer of this one's.
+      if (!use.writes || answered.model !== asked.model.name || answered.staleSinceMs !== undefined) return answered
       record = recorded(answered)
       return record.answered
     },
@@ -93,10 +99,21 @@ function keepingTurn(gateway: Gateway, asked: Asked, { name, use, policy, flight
     },
     over() {
       const answer = isWhole && record ? soundAnswer(gateway, asked, record) : undefined
-      if (answer && gateway.answers) gateway.platform.later(gateway.answers.keep(name, answer, use.ttlMs))
+      if (answer && gateway.answers) gateway.platform.later(gateway.answers.keep(name, answer, use.keepMs))
       if (flight?.leads) flight.land(answer)
     },
   }
+}
+
+/** What was kept in reserve for a call that nobody answers. */
+async function reserve(
+  gateway: Gateway,
+  asked: Asked,
+  { name, use }: Pick<Keeping, 'name' | 'use'>,
+): Promise<Answered | undefined> {
+  const kept = use.staleMs > 0 ? await gateway.answers?.find(name, use.ttlMs + use.staleMs) : undefined
+  const found = kept && readBack(gateway, asked, kept)
+  return found && { ...found, staleSinceMs: kept.keptAtMs }
 }
 
 function soundAnswer({ platform }: Gateway, { call }: Asked, record: Recorded): CachedAnswer | undefined {

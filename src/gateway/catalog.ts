@@ -10,7 +10,7 @@ import type { Database, Session } from '../db/database.ts'
 import { model as modelTable, setting, target as targetTable, vendor as vendorTable, vendorKey } from '../db/schema.ts'
 import { chunks } from './chunks.ts'
 import { openPrices, openRows, pricesOf, setPrices } from './price-rows.ts'
-import { storedRouting, storedTarget } from './stored-routing.ts'
+import { storedCaching, storedRouting, storedTarget } from './stored-routing.ts'
 import { type OpenKey, withStoredKeys } from './vendor-key-rows.ts'
 
 /** Those of the file and as many of the API; a table that grew beyond it is not read without bound. */
@@ -204,8 +204,9 @@ interface Parts {
   readonly caching: CachePolicy | undefined
 }
 
-function managedModel(row: ModelRow, { targets, prices, defaults, routing: usual, caching }: Parts): Model {
+function managedModel(row: ModelRow, { targets, prices, defaults, routing: usual, caching: kept }: Parts): Model {
   const routing = storedRouting(row.routing, usual)
+  const caching = storedCaching(row.cache, kept)
   return Object.freeze({
     name: row.name,
     targets: targets.map(({ vendor, vendorModel, region, options }) => ({

@@ -1,16 +1,17 @@
 import type { Attempt, Call, Caller, Outcome, Part, Target, Usage, UsageRecord } from '../core/call.ts'
 import type { Policies } from '../core/catalog.ts'
+import { pricedOnly } from '../core/measure.ts'
 import type { Nanos } from '../core/money.ts'
 import { charge, type Counts, type EffectivePrices, type PriceSet } from '../core/price.ts'
 import { rateFor, type RateFacts } from '../core/rates.ts'
-import { weigh } from '../core/tokens.ts'
+import { type TokenWeights, weigh } from '../core/tokens.ts'
 import { inputTotal, outputTotal } from '../core/usage.ts'
 import type { Admission } from '../admit/admit.ts'
 import type { Bill } from '../ledger/bill.ts'
 import { overflow } from '../ledger/engine/purses.ts'
 import { splitCharge, sumMoney } from '../ledger/purses.ts'
 import type { RelayEnding } from '../meter/relay.ts'
-import { pricedCounts, usageRecord } from '../record/usage.ts'
+import { recordedUsage, usageRecord } from '../record/usage.ts'
 import type { Gateway } from './gateway.ts'
 import { measured, measuredPrompt, type Measuring } from './measured.ts'
 
@@ -26,6 +27,8 @@ export interface Served {
   readonly begun: boolean
   /** The prices of another model that has served in place of the one whose prices are pinned. */
   readonly cheaper?: PriceSet
+  /** What packages count for each of a unit, in place of what the hold says. */
+  readonly tokenWeights?: TokenWeights
   /** What the answer's head says of its route. */
   readonly notes?: Readonly<Record<string, string>>
   /** Hears how the answer ended, before it is charged. */
@@ -86,11 +89,11 @@ interface Due {
 
 async function dueFor(gateway: Gateway, served: Served, ending: RelayEnding): Promise<Due> {
   const verdict = await judge(gateway.platform.tokenizer.name, served, ending)
-  const rated = ratedBy(served, verdict.usage, ending.serviceTier)
+  const rated = ratedBy(served, verdict.usage, ending)
   const prices = pricesDue(served, verdict.usage, rated)
   const rate = rateFor(prices, rated)
-  const usage = pricedCounts(verdict.usage, rate)
-  const parts = partsDue(gateway, { served, verdict }, billOf(served, usage.counts, rate))
+  const usage = recordedUsage(verdict.usage, rate)
+  const parts = partsDue(gateway, { served, verdict }, billOf(served, pricedOnly(usage.counts, rate.nanos), rate))
   return { verdict, rated, prices, usage, parts }
 }
 
@@ -100,9 +103,9 @@ function pricesDue({ admission, cheaper }: Served, usage: Usage, rated: RateFact
   if (!cheaper) return prices
   const due = ([prices, cheaper] as const).map((set) => {
     const rate = rateFor(set, rated)
-    const { counts, anomalies = [] } = pricedCounts(usage, rate)
+    const { counts, anomalies = [] } = recordedUsage(usage, rate)
     const isWhole = !anomalies.some((anomaly) => anomaly.startsWith('unpriced_'))
-    return { isWhole, amount: charge(counts, rate) }
+    return { isWhole, amount: charge(pricedOnly(counts, rate.nanos), rate) }
   })
   const [pinned, other] = due
   return pinned && other?.isWhole && other.amount < pinned.amount ? cheaper : prices
@@ -141,13 +144,23 @@ async function store(
 }
 
 /** The prompt is what was read in all: a tier by length asks for the whole of it, and prices the whole of it. */
-function ratedBy({ call, target }: Served, { counts }: Usage, serviceTier: string | undefined): RateFacts {
-  return { promptTokens: inputTotal(counts), startedAtMs: call.startedAtMs, serviceTier, region: target?.region }
+function ratedBy(
+  { call, target }: Served,
+  { counts }: Usage,
+  { serviceTier, usage }: Pick<RelayEnding, 'serviceTier' | 'usage'>,
+): RateFacts {
+  return {
+    promptTokens: inputTotal(counts),
+    startedAtMs: call.startedAtMs,
+    serviceTier,
+    region: usage?.region ?? target?.region,
+    speed: usage?.speed,
+  }
 }
 
 /** What some counts come to, in money and in the tokens of packages. */
-function billOf({ admission }: Served, counts: Counts, rate: EffectivePrices): Bill {
-  const { tokenWeights } = admission.hold.facts
+function billOf({ admission, tokenWeights: own }: Served, counts: Counts, rate: EffectivePrices): Bill {
+  const tokenWeights = own ?? admission.hold.facts.tokenWeights
   return { money: charge(counts, rate), ...(tokenWeights && { tokens: weigh(counts, tokenWeights) }) }
 }
 
@@ -218,7 +231,7 @@ async function judgeAbort(tokenizer: string, served: Served, ending: RelayEnding
 
 function fromVendor({ usage }: RelayEnding): Usage | undefined {
   // A prompt has at least one token: a count of nothing is none.
-  if (!usage || Object.values(usage.counts).every((count) => count === 0)) return undefined
+  if (!usage || (!usage.isUnbilled && Object.values(usage.counts).every((count) => count === 0))) return undefined
   return { counts: usage.counts, source: 'vendor', anomalies: usage.anomalies }
 }
 
@@ -260,7 +273,7 @@ export async function voidCall(gateway: Gateway, served: Served, error: string):
   const record = usageRecord({
     ...served,
     prices,
-    rated: ratedBy(served, nothing, undefined),
+    rated: ratedBy(served, nothing, { serviceTier: undefined, usage: undefined }),
     kind: 'void',
     outcome: 'vendor_failed',
     usage: nothing,

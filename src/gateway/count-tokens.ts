@@ -1,27 +1,70 @@
 import type { Target } from '../core/call.ts'
+import { countTexts } from '../core/count-texts.ts'
 import { readPrompt } from '../core/prompt.ts'
+import { limitHeaders } from '../core/rate-limit.ts'
+import { admitFree } from '../admit/admit-free.ts'
 import { askCount } from '../call/ask-count.ts'
 import type { Counting } from '../fronts/front.ts'
+import { type Hold, StaleKey } from '../ledger/hold.ts'
 import { liveTargets } from '../route/route.ts'
-import { type Asked, type Asking, readCall } from './asking.ts'
+import { type Asked, type Asking, callerOf, modelFor, readCall } from './asking.ts'
 import type { Gateway } from './gateway.ts'
 
 const encoder = new TextEncoder()
 
 /**
- * Counts the tokens of a prompt, as the vendor that would serve it counts them, or as we do where it does not say. Not
- * charged, nothing is held, nothing is recorded. Throws GatewayError as `readCall` does.
+ * Counts the tokens of a prompt, as the vendor that would serve it counts them, or as we do where it does not say. It
+ * counts at the limits of requests like any call, but is not charged, and nothing is recorded. Throws GatewayError as
+ * `readCall` does, and for a limit that is reached.
  */
 export async function countTokens(gateway: Gateway, asking: Asking, counting: Counting): Promise<void> {
   const asked = await readCall(gateway, asking, counting.read)
-  const [target] = liveTargets(gateway.platform.catalog(), asked.model)
-  const told = target && (await askVendor(gateway, asking, { asked, target }))
-  const tokens = told ?? (await countOurselves(gateway, asked))
+  const hold = await letIn(gateway, asking, asked)
+  const tokens = await countedUnder(hold, gateway, { asking, asked })
   const { client, id } = asking
   if (client.gone) return
   const body = encoder.encode(JSON.stringify(counting.reply(tokens)))
-  client.open(200, { 'content-type': 'application/json', 'content-length': String(body.length), 'x-request-id': id })
+  const length = { 'content-type': 'application/json', 'content-length': String(body.length) }
+  client.open(200, { ...length, 'x-request-id': id, ...limitHeaders(hold.left) })
   client.end(body)
+}
+
+/** A key that was changed since it was cached is authenticated anew, once. */
+async function letIn(gateway: Gateway, asking: Asking, { call, model, caller }: Asked): Promise<Hold> {
+  const request = { call, model, ...(asking.address && { address: asking.address }) }
+  try {
+    return await admitFree(gateway, { ...request, caller })
+  } catch (error) {
+    if (!(error instanceof StaleKey)) throw error
+    gateway.auth.forget()
+    const known = await callerOf(gateway, asking)
+    modelFor(gateway, known, call)
+    return admitFree(gateway, { ...request, caller: known })
+  }
+}
+
+/** Where its store does not answer, the hold is ended by its sweep: it holds nothing but a place. */
+async function ended({ platform }: Gateway, hold: Hold): Promise<void> {
+  await hold.void().catch((error: unknown) => platform.log('void_deferred', { id: hold.id, error: String(error) }))
+}
+
+/** The hold has ended before its count is told: whoever has that may ask again at once. */
+async function countedUnder(
+  hold: Hold,
+  gateway: Gateway,
+  { asking, asked }: { readonly asking: Asking; readonly asked: Asked },
+): Promise<number> {
+  try {
+    return await counted(gateway, asking, asked)
+  } finally {
+    await ended(gateway, hold)
+  }
+}
+
+async function counted(gateway: Gateway, asking: Asking, asked: Asked): Promise<number> {
+  const [target] = liveTargets(gateway.platform.catalog(), asked.model)
+  const told = target && (await askVendor(gateway, asking, { asked, target }))
+  return told ?? countOurselves(gateway, asked)
 }
 
 async function askVendor(
@@ -42,6 +85,5 @@ async function askVendor(
 
 async function countOurselves({ platform }: Gateway, { call }: Asked): Promise<number> {
   const { texts, fixedTokens } = readPrompt(call.inner)
-  const counts = await Promise.all(texts.map((text) => platform.tokenizer.count(text)))
-  return counts.reduce((sum, tokens) => sum + tokens, fixedTokens)
+  return fixedTokens + (await countTexts(platform.tokenizer, texts))
 }

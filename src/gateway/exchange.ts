@@ -1,17 +1,20 @@
 import type { Caller } from '../core/call.ts'
 import type { Model } from '../core/catalog.ts'
-import type { GatewayError } from '../core/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 import { admit, type Admission } from '../admit/admit.ts'
 import { attemptTargets, CallerGone, NoAnswer, type Answered } from '../call/attempt.ts'
 import { soldFromCache } from '../call/hit-prices.ts'
 import { StaleKey } from '../ledger/hold.ts'
+import { keepAlive } from './alive.ts'
 import { type Asked, type Asking, callerOf, modelFor, readCall } from './asking.ts'
 import { type CacheTurn, openTurn } from './cached.ts'
 import { chargeEnding, type Served, voidCall } from './charging.ts'
+import { staleAnswer, staleNotes, staleTerms } from './degraded.ts'
 import type { Gateway } from './gateway.ts'
 import { mirror } from './mirror.ts'
 import { makeOnce } from './once.ts'
 import { respond } from './respond.ts'
+import { withRoom } from './vendor-room.ts'
 import { type CallRoute, explainedError, isFreeRoute, routeCall, routeHeaders, servedPrices } from './routing.ts'
 
 /**
@@ -20,7 +23,10 @@ import { type CallRoute, explainedError, isFreeRoute, routeCall, routeHeaders, s
  */
 export async function exchange(gateway: Gateway, asking: Asking): Promise<void> {
   const asked = await readCall(gateway, asking, asking.front.read)
-  await makeOnce(gateway, asking, { asked, make: (once) => answerCall(gateway, once, asked) })
+  await keepAlive(gateway, asking, {
+    asked,
+    make: (kept) => makeOnce(gateway, kept, { asked, make: (once) => answerCall(gateway, once, asked) }),
+  })
 }
 
 /** Answers a call as an identical one was answered before, or else by asking a vendor. */
@@ -51,7 +57,9 @@ async function tellFound(
   const free = isFreeRoute(gateway, [found.target])
   const admitted = await admitCall(gateway, asking, { caller, call, model: sold, free })
   const { target, attempts } = found
-  const served: Served = { ...beginning(asked, turn), ...admitted, target, attempts, begun: true }
+  const { notes, ...begun } = beginning(asked, turn)
+  const said = { ...notes, ...staleNotes(gateway, found) }
+  const served: Served = { ...begun, ...admitted, notes: said, target, attempts, begun: true }
   try {
     await bring(gateway, asking, { served, answered: found })
   } finally {
@@ -61,7 +69,12 @@ async function tellFound(
 
 async function callVendors(gateway: Gateway, asking: Asking, { asked, turn }: Turned): Promise<void> {
   const { caller, call, model } = asked
-  const route = routeCall(gateway, asked, asking.client.header)
+  const route = await routed(gateway, asking, asked)
+  if (route instanceof GatewayError) {
+    const found = await staleAnswer(turn, route)
+    if (!found) throw route
+    return tellFound(gateway, asking, { asked, turn, found })
+  }
   const free = isFreeRoute(
     gateway,
     route.candidates.map(({ target }) => target),
@@ -71,14 +84,24 @@ async function callVendors(gateway: Gateway, asking: Asking, { asked, turn }: Tu
 
   try {
     mirror(gateway, { ...asked, route })
-    const answered = await answerFrom(gateway, asking, { served, route })
+    const answered = await answerFrom(gateway, asking, { served, route, turn })
     if (answered) {
-      const begun = begunBy(gateway, { served, answered, model, route })
+      const begun = begunBy(gateway, { served, answered, model, route, turn })
       await bring(gateway, asking, { served: begun, answered: turn.watch(answered) })
     }
   } finally {
     // Whatever has failed: a hold that is left over is the reaper's, who spares those that are live.
     gateway.ledger.live.delete(served.admission.hold)
+  }
+}
+
+/** Where a call may be served, or why nowhere. */
+async function routed(gateway: Gateway, { client }: Asking, asked: Asked): Promise<CallRoute | GatewayError> {
+  try {
+    return await withRoom(gateway, asked, routeCall(gateway, asked, client.header))
+  } catch (caught) {
+    if (caught instanceof GatewayError) return caught
+    throw caught
   }
 }
 
@@ -94,8 +117,13 @@ interface Begun extends Answering {
 }
 
 /** The call, as it stands once a target has begun to answer. */
-function begunBy(gateway: Gateway, { served, answered, model, route }: Begun): Served {
-  const { target, attempts } = answered
+function begunBy(gateway: Gateway, { served, answered, model, route, turn }: Begun): Served {
+  const { target, attempts, staleSinceMs } = answered
+  if (staleSinceMs !== undefined) {
+    const notes = { ...served.notes, ...routeHeaders(route, model, answered), ...staleNotes(gateway, answered) }
+    const terms = staleTerms(gateway, { caller: served.caller, model, turn })
+    return { ...served, target, attempts, notes, begun: true, ...terms }
+  }
   const cheaper = servedPrices(gateway, served.caller, { answered, payer: route.payer })
   const notes = { ...served.notes, ...routeHeaders(route, model, answered) }
   return { ...served, target, attempts, notes, begun: true, ...(cheaper && { cheaper }) }
@@ -121,7 +149,8 @@ interface Admitted {
 }
 
 /** A key that was changed since it was cached is authenticated anew, once. */
-async function admitCall(gateway: Gateway, asking: Asking, request: Parameters<typeof admit>[1]): Promise<Admitted> {
+async function admitCall(gateway: Gateway, asking: Asking, asked: Parameters<typeof admit>[1]): Promise<Admitted> {
+  const request = { ...asked, ...(asking.address && { address: asking.address }) }
   try {
     return { caller: request.caller, admission: await admit(gateway, request) }
   } catch (error) {
@@ -136,13 +165,17 @@ async function admitCall(gateway: Gateway, asking: Asking, request: Parameters<t
 interface Answering {
   readonly served: Served
   readonly route: CallRoute
+  readonly turn: CacheTurn
 }
 
-/** The first target that answers with content; undefined when the caller left. On any failure the hold is ended. */
+/**
+ * The first target that answers with content, or what stands in for them; undefined when the caller left. On any
+ * failure the hold is ended.
+ */
 async function answerFrom(
   gateway: Gateway,
   { client }: Asking,
-  { served, route }: Answering,
+  { served, route, turn }: Answering,
 ): Promise<Answered | undefined> {
   const { call, admission } = served
   const { retries, hedgeMs } = route.policy
@@ -161,20 +194,24 @@ async function answerFrom(
       rules: { retries, hedgeMs, random, spend: budget.spend },
     })
   } catch (caught) {
-    return await unanswered(gateway, { served, route, caught })
+    return await unanswered(gateway, { served, route, turn, caught })
   } finally {
     gateway.running.delete(running)
   }
 }
 
-interface Unanswered {
-  readonly served: Served
-  readonly route: CallRoute
+interface Unanswered extends Answering {
   readonly caught: unknown
 }
 
-/** Ends the hold of a call that no vendor has answered, and tells the caller why, if he is there. */
-async function unanswered(gateway: Gateway, { served, route, caught }: Unanswered): Promise<undefined> {
+/**
+ * What stands in for a call that no vendor has answered; else its hold is ended, and the caller is told why, if he is
+ * there.
+ */
+async function unanswered(
+  gateway: Gateway,
+  { served, route, turn, caught }: Unanswered,
+): Promise<Answered | undefined> {
   if (!(caught instanceof CallerGone || caught instanceof NoAnswer)) {
     await voidCall(gateway, served, 'internal')
     throw caught
@@ -185,6 +222,8 @@ async function unanswered(gateway: Gateway, { served, route, caught }: Unanswere
   const target = tries.find(({ vendor, model }) => vendor === last?.vendor && model === last.model)
   const tried: Served = { ...served, target, attempts }
   if (caught instanceof CallerGone) return leave(gateway, { ...tried, begun: caught.begun })
+  const stale = await staleAnswer(turn, caught.error)
+  if (stale) return { ...stale, attempts }
   await voidCall(gateway, tried, caught.error.code)
   throw explainedError(caught.error, route)
 }

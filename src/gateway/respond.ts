@@ -10,7 +10,7 @@ import { type Collector, gatherOutlet, streamOutlet } from '../meter/outlet.ts'
 import { type Outlet, relay, type RelayEnding, type RelayStep, type Source } from '../meter/relay.ts'
 import { spread } from '../meter/spread.ts'
 import { chunksOf, passingVoice, writingVoice } from '../meter/voice.ts'
-import type { VendorReply, VendorUsage } from '../vendors/vendor.ts'
+import type { Vendor, VendorReply, VendorUsage } from '../vendors/vendor.ts'
 import { chargeAhead, chargeEnding, type Served } from './charging.ts'
 import type { Asking } from './asking.ts'
 import type { Gateway } from './gateway.ts'
@@ -28,8 +28,8 @@ export async function respond(gateway: Gateway, asking: Asking, responding: Resp
   if (answer.kind === 'stream') return stream(gateway, asking, { ...responding, source: answer, passes })
   // What is no conversation has no parts that it could be spread into.
   if (!call.stream || call.measure) return whole(gateway, asking, { ...responding, ...answer })
-  const source = spreadSource(responding, answer.body)
-  return source ? stream(gateway, asking, { ...responding, source, passes: false }) : refuse(gateway, responding)
+  const spreading = spreadSource(asking.front, responding, answer.body)
+  return spreading ? stream(gateway, asking, { ...responding, ...spreading }) : refuse(gateway, responding)
 }
 
 const unstreamed: Omit<RelayEnding, 'outcome' | 'delivered'> = {
@@ -82,7 +82,8 @@ function bodyOf(front: Front, { answered, reply, call, bytes, body }: Whole): Ui
     if (reply.raw) return reply.raw.bytes
     if (answered.passes) {
       const sent = reply.repaired ? encoder.encode(JSON.stringify(reply.repaired)) : bytes
-      return front.passing(call).body(sent, reply.servedModel !== undefined)
+      const isOther = reply.servedModel !== undefined && reply.servedModel !== call.model
+      return isOther ? front.passing(call).body(sent, true) : sent
     }
     return encoder.encode(JSON.stringify(front.reply(call, named(call, reply.inner ?? body, reply.usage))))
   } catch {
@@ -221,16 +222,37 @@ function translatedGathered(front: Front, call: Call): Body {
 }
 
 /** A body where a stream was asked for becomes a stream of its parts; undefined for one that cannot be read. */
-function spreadSource({ call, answered }: Responding, body: JsonObject): Source | undefined {
-  let steps: readonly RelayStep[]
+function spreadSource(
+  front: Front,
+  { call, answered }: Responding,
+  body: JsonObject,
+): Pick<Streaming, 'source' | 'passes'> | undefined {
   try {
+    const own = answered.passes ? unfolded(front, answered.vendor, { call, body }) : undefined
+    if (own) return { source: sourceOf(own), passes: true }
     // Read anew: for a caller of the vendor's own dialect it was not translated, and now it must be.
     const reply = answered.vendor.reply(body, { call, translates: true })
-    steps = spread(reply.inner ?? body, reply)
+    return { source: sourceOf(spread(reply.inner ?? body, reply)), passes: false }
   } catch {
     // It is nested deeper than the stack: the vendor's fault.
     return undefined
   }
+}
+
+/** The body as the vendor's own events, read as those of any stream of it; undefined where one of them cannot be. */
+function unfolded(
+  front: Front,
+  vendor: Vendor,
+  { call, body }: { readonly call: Call; readonly body: JsonObject },
+): readonly RelayStep[] | undefined {
+  const events = front.passing(call).unfold?.(body)
+  const read = vendor.reader({ call, translates: false })
+  const steps = events?.map((event) => ({ event, piece: read(event) }))
+  return steps?.some(({ piece }) => piece.error) ? undefined : steps
+}
+
+/** Steps that are all there already. */
+function sourceOf(steps: readonly RelayStep[]): Source {
   return {
     attach(listener) {
       listener.steps(steps)

@@ -66,11 +66,12 @@ export function routeCall(gateway: Gateway, asked: Asked, header: (name: string)
       call,
       affordable.filter(({ isNamed }) => isNamed),
     ) ?? model
+  const policy = policyOf({ model, wish, preference: asked.caller.routing })
   return {
     candidates,
     payer,
-    policy: policyOf({ model, wish }),
-    explained: wish.explain ? explain(policyOf({ model, wish }), considered) : undefined,
+    policy,
+    explained: wish.explain ? explain(policy, considered) : undefined,
     mirror: routes[0]?.mirror,
   }
 }
@@ -87,6 +88,7 @@ function routeModel(
     call,
     wish,
     accountId: caller.accountId,
+    preference: caller.routing,
     keyClass: { priority: priorityOf(caller), ...(wish.scenario !== undefined && { scenario: wish.scenario }) },
     refuses: (target) => refusedParameter(catalog.vendors.get(target.vendor)?.adapter, call),
     choosesVendors: ({ vendor }) => vendors.get(catalog.vendors.get(vendor)?.adapter ?? '')?.choosesVendors === true,

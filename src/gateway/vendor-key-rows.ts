@@ -1,4 +1,4 @@
-import { asc, eq } from 'drizzle-orm'
+import { and, asc, eq, gt } from 'drizzle-orm'
 import type { VendorEntry } from '../core/catalog.ts'
 import { keysOf, type VendorKey } from '../core/routing.ts'
 import type { Session } from '../db/database.ts'
@@ -62,6 +62,43 @@ export async function withStoredKeys(
       ),
     ]),
   )
+}
+
+/** Keys of the database that are read at once. */
+const resealRows = 500
+
+export interface ResealReport {
+  readonly resealed: number
+  /** Sealed with what is used now already. */
+  readonly current: number
+  /** Sealed with a secret that is not here: they have to be entered anew. */
+  readonly unreadable: number
+}
+
+/**
+ * Seals all keys of the database with what is used now. A key that changes meanwhile stays as it was changed: whoever
+ * changed it has sealed it.
+ */
+export async function resealKeys({ drizzle }: Session, seal: Pick<Seal, 'reseal'>): Promise<ResealReport> {
+  const counts = { resealed: 0, current: 0, unreadable: 0 }
+  for (let after = 0; ;) {
+    const rows = await drizzle
+      .select()
+      .from(vendorKey)
+      .where(gt(vendorKey.id, after))
+      .orderBy(asc(vendorKey.id))
+      .limit(resealRows)
+    for (const { id, vendor, name, sealed } of rows) {
+      const made = seal.reseal(sealed, sealedFor(vendor, name))
+      counts[made.state]++
+      if (made.state !== 'resealed') continue
+      const unchanged = and(eq(vendorKey.id, id), eq(vendorKey.sealed, sealed))
+      await drizzle.update(vendorKey).set({ sealed: made.sealed }).where(unchanged)
+    }
+    const last = rows.at(-1)
+    if (!last || rows.length < resealRows) return counts
+    after = last.id
+  }
 }
 
 function extended(entry: VendorEntry, stored: readonly VendorKey[] = []): VendorEntry {

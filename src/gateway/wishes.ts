@@ -16,19 +16,46 @@ const sorts: Readonly<Record<string, Strategy>> = { price: 'cost', latency: 'lat
 
 type Header = (name: string) => string | undefined
 
+/** Headers that stand for fields of `provider`: lists with commas between their names, and single words. */
+const listHeaders = {
+  order: 'x-tollgate-order',
+  only: 'x-tollgate-only',
+  ignore: 'x-tollgate-ignore',
+} as const
+const wordHeaders = { region: 'x-tollgate-region', sort: 'x-tollgate-sort' } as const
+const modelsHeader = 'x-tollgate-models'
+const maxPriceHeader = 'x-tollgate-max-price'
+const scenarioHeader = 'x-tollgate-scenario'
+const decisive = [
+  ...Object.values(listHeaders),
+  ...Object.values(wordHeaders),
+  modelsHeader,
+  maxPriceHeader,
+  scenarioHeader,
+]
+
+/** Of a request's headers those that decide who answers. */
+export function routingHeaders(header: Header): readonly (readonly [name: string, value: string])[] {
+  return decisive.flatMap((name) => {
+    const value = header(name)
+    return value === undefined ? [] : [[name, value] as const]
+  })
+}
+
 /**
  * Reads `models`, `provider`, `routing` and `session_id` of a body, and the headers that stand for them where a dialect
- * or an SDK has no room for fields. Throws `invalid_value` that names what is wrong.
+ * or an SDK has no room for fields; a field of the body comes before its header. Throws `invalid_value` that names what
+ * is wrong.
  */
 export function readWish(body: JsonObject, header: Header): Wish {
-  const provider = objectAt(body, 'provider')
-  const routing = objectAt(body, 'routing')
+  const provider = { ...providerOf(header), ...objectAt(body, 'provider') }
+  const routing: JsonObject = { scenario: header(scenarioHeader), ...objectAt(body, 'routing') }
   const session = nameAt(body['session_id'] ?? header('x-session-id'), 'session_id')
   const scenario = nameAt(routing['scenario'], 'routing.scenario')
   const region = nameAt(provider['region'], 'provider.region')
   const strategy = strategyOf(provider, routing)
   return {
-    models: namesAt(body['models'], 'models', maxFallbacks),
+    models: namesAt(body['models'] ?? listIn(header(modelsHeader)), 'models', maxFallbacks),
     order: namesAt(provider['order'], 'provider.order'),
     only: namesAt(provider['only'], 'provider.only'),
     ignore: namesAt(provider['ignore'], 'provider.ignore'),
@@ -39,6 +66,27 @@ export function readWish(body: JsonObject, header: Header): Wish {
     ...(region !== undefined && { region }),
     ...(strategy !== undefined && { strategy }),
   }
+}
+
+/** What the headers say, as the fields that they stand for. */
+function providerOf(header: Header): JsonObject {
+  const lists = Object.entries(listHeaders).map(([field, name]) => [field, listIn(header(name))] as const)
+  const words = Object.entries(wordHeaders).map(([field, name]) => [field, header(name)?.trim()] as const)
+  const maxPrice = header(maxPriceHeader)
+  return Object.fromEntries([...lists, ...words, ['max_price', maxPrice && pricesIn(maxPrice)] as const])
+}
+
+/** Names with commas between them. */
+function listIn(text: string | undefined): readonly string[] | undefined {
+  return text === undefined || text.trim() === '' ? undefined : text.split(',').map((name) => name.trim())
+}
+
+/** `prompt=2.50, completion=10`, either of them or both. */
+function pricesIn(text: string): JsonObject {
+  const given = text.split(',').map((part) => /^\s*(prompt|completion)\s*=\s*(\S+)\s*$/.exec(part))
+  if (!given.every((found) => found !== null))
+    throw wrong('provider.max_price', `in the header ${maxPriceHeader} must be like "prompt=2.50, completion=10"`)
+  return Object.fromEntries(given.map(([, name, price]) => [name, price]))
 }
 
 function objectAt(body: JsonObject, name: string): JsonObject {

@@ -6,6 +6,7 @@ import { parseMoney, printMoney } from '../core/money.ts'
 import { account, apiKey } from '../db/schema.ts'
 import { requireManagement, type AdminDeps } from './admin-keys.ts'
 import { currency, fields, idCursor, line, money, page, readBody, readQuery, refuseOthers } from './input.ts'
+import { budgets } from './key-limits.ts'
 import { rateLimits } from './rate-limit-input.ts'
 
 const path = '/admin/v1/accounts'
@@ -43,6 +44,7 @@ const accountChange = fields({
     .regex(/^[a-z0-9][a-z0-9_-]{0,31}$/, { error: tierRule })
     .nullish(),
   limits: rateLimits.optional(),
+  budgets: budgets.optional(),
   concurrency: z
     .number({ error: concurrencyRule })
     .int({ error: concurrencyRule })
@@ -140,12 +142,13 @@ async function oneAccount({ database }: Pick<AdminDeps, 'database'>, id: number)
 async function changeAccount(
   { database, changed }: AdminDeps,
   id: number,
-  { tier, limits, concurrency }: z.output<typeof accountChange>,
+  { tier, limits, concurrency, budgets: wanted }: z.output<typeof accountChange>,
 ): Promise<void> {
   const columns = {
     ...(tier !== undefined && { tier }),
     ...(limits !== undefined && { limits }),
     ...(concurrency !== undefined && { concurrency }),
+    ...(wanted !== undefined && { budgets: wanted.map(({ limit, window }) => ({ limit: limit.toString(), window })) }),
   }
   await oneAccount({ database }, id)
   if (Object.keys(columns).length === 0) return
@@ -205,6 +208,7 @@ function accountJson(row: AccountRow) {
     tier: row.tier,
     limits: row.limits,
     concurrency: row.concurrency,
+    budgets: row.budgets.map(({ limit, window }) => ({ limit: printMoney(BigInt(limit)), window })),
     provisioned,
     created_at: createdAt.toISOString(),
   }

@@ -53,13 +53,14 @@ function targetJson({ target, models, state, retryInMs, firstContentMs, tokenMs,
 function vendorJson({ vendor, keys }: VendorReport) {
   return {
     vendor,
-    keys: keys.map(({ id, priority, inFlight, parked, retryInMs, busy }) => ({
+    keys: keys.map(({ id, priority, inFlight, parked, retryInMs, busy, quota }) => ({
       name: id,
       priority,
       in_flight: inFlight,
       parked: parked ?? null,
       retry_in_ms: retryInMs,
       busy_models: busy,
+      quota_left: Object.fromEntries(Object.entries(quota).map(([model, share]) => [model, rounded(share)])),
     })),
   }
 }

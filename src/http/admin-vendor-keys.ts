@@ -6,20 +6,22 @@ import { GatewayError } from '../core/errors.ts'
 import { globLimits } from '../core/glob.ts'
 import { region } from '../core/model-rules.ts'
 import { keyPriorities, keysOf, type VendorKey } from '../core/routing.ts'
+import { oneLineKey, vendorKeyText } from '../core/vendor-key-text.ts'
 import type { Session } from '../db/database.ts'
 import { vendor as vendorTable, vendorKey } from '../db/schema.ts'
-import { sealedFor } from '../gateway/vendor-key-rows.ts'
+import { resealKeys, sealedFor } from '../gateway/vendor-key-rows.ts'
 import type { Seal } from '../ports.ts'
 import { type AdminDeps, requireManagement } from './admin-keys.ts'
 import { fields, readBody, refuseOthers } from './input.ts'
 
 export interface VendorKeyDeps extends Pick<AdminDeps, 'database' | 'auth'> {
-  readonly seal: Pick<Seal, 'seal'>
+  readonly seal: Pick<Seal, 'seal' | 'reseal'>
   catalog(): Catalog
   /** Hears of every change once it is in the database; the answer waits until calls are served by it. */
   catalogChanged(): Promise<void>
 }
 
+const resealPath = '/admin/v1/vendor-keys/reseal'
 const listPath = '/admin/v1/vendors/:vendor/keys'
 const onePath = `${listPath}/:name` as const
 /** Of one vendor. */
@@ -31,7 +33,9 @@ const word = z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/, {
 })
 const secret = z
   .string({ error: 'must be the key, a string' })
-  .regex(/^[\x21-\x7e]{1,4096}$/, { error: 'must be printable ASCII without spaces, 1 to 4096 characters' })
+  .min(1, { error: 'must be the key, a string' })
+  .regex(vendorKeyText.pattern, { error: vendorKeyText.rule })
+  .transform(oneLineKey)
 const pattern = z
   .string()
   .regex(/^[\x21-\x7e]{1,200}$/, { error: 'must be patterns of model names, in which * stands for anything' })
@@ -110,6 +114,12 @@ export function adminVendorKeys(deps: VendorKeyDeps): Hono {
     return c.json({ object: 'vendor_key', vendor: id, name, deleted: true })
   })
 
+  app.post(resealPath, async (c) => {
+    await allow(c.req.raw)
+    return c.json({ object: 'vendor_keys_resealed', ...(await resealKeys(database, deps.seal)) })
+  })
+
+  refuseOthers(app, resealPath, 'POST')
   refuseOthers(app, listPath, 'GET and POST')
   refuseOthers(app, onePath, 'PATCH and DELETE')
   return app

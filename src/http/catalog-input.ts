@@ -13,7 +13,7 @@ import {
 import { freeNanos } from '../core/price-set.ts'
 import { unitNames, type Unit } from '../core/price.ts'
 import { parseWeight } from '../core/tokens.ts'
-import { type Checked, routingWords, targetWords } from '../gateway/stored-routing.ts'
+import { cacheWords, type Checked, routingWords, targetWords } from '../gateway/stored-routing.ts'
 import { currency, fields, idCursor, money, page } from './input.ts'
 
 /** What a model and its prices may be told to be. The bounds are those of the configuration file. */
@@ -26,12 +26,20 @@ const json = z.json({ error: 'must be JSON' }).optional()
 function checkWords(words: Checked, value: unknown, context: z.core.$RefinementCtx): void {
   const read = words.safeParse(value)
   if (read.success) return
-  for (const { path, message } of read.error.issues) context.addIssue({ code: 'custom', path: [...path], message })
+  for (const { path, message, keys } of read.error.issues) {
+    // A field that is not known is named itself, as everywhere.
+    const at = keys ? keys.map((key) => [...path, key]) : [path]
+    for (const each of at) context.addIssue({ code: 'custom', path: [...each], message })
+  }
 }
 
 const routing = z
   .record(z.string(), json, { error: 'must be a JSON object' })
   .superRefine((value, context) => checkWords(routingWords, value, context))
+
+const cache = z
+  .record(z.string(), json, { error: 'must be a JSON object' })
+  .superRefine((value, context) => checkWords(cacheWords, value, context))
 
 const target = fields({
   vendor: z.string({ error: 'must be the id of a vendor' }),
@@ -41,6 +49,7 @@ const target = fields({
   weight: json,
   quality: json,
   context_tokens: json,
+  timeouts: json,
   max_output_tokens: json,
 }).superRefine(({ vendor: _, model: __, region: ___, ...more }, context) => checkWords(targetWords, more, context))
 
@@ -94,6 +103,7 @@ export const newModel = fields({
   token_weights: tokenWeights.optional(),
   policies: policies.default({}),
   routing: routing.default({}),
+  cache: cache.default({}),
   disabled: z.boolean({ error: 'must be true or false' }).default(false),
 })
 

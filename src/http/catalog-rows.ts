@@ -94,6 +94,7 @@ export async function putModel(session: Session, name: string, wanted: NewModel)
     tokenWeights: (wanted.token_weights ?? {}) as TokenWeights,
     policies: { ...wanted.policies },
     routing: wanted.routing as JsonObject,
+    cache: wanted.cache as JsonObject,
     disabled: wanted.disabled,
     // A model that left the file is the API's from here on.
     provisioned: false,
@@ -192,6 +193,7 @@ export function modelJson({ row, targets }: Shown, defaults: Policies) {
     ...(weights.length > 0 && { token_weights: Object.fromEntries(weights) }),
     policies: { unstreamed, client_abort: clientAbort, abort_before_content: abortBeforeContent },
     ...(Object.keys(row.routing).length > 0 && { routing: row.routing }),
+    ...(Object.keys(row.cache).length > 0 && { cache: row.cache }),
     disabled: row.disabled,
     provisioned: isDeclared(row),
     created_at: row.createdAt.toISOString(),

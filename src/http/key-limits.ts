@@ -2,7 +2,9 @@ import { z } from 'zod'
 import type { Budget } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
 import { printMoney } from '../core/money.ts'
+import { budgetWindows as windows } from '../core/period.ts'
 import type { RateLimit } from '../core/rate-limit.ts'
+import { type KeyRouting, strategies } from '../core/routing.ts'
 import { fields, line, money } from './input.ts'
 import { rateLimits } from './rate-limit-input.ts'
 
@@ -11,7 +13,6 @@ import { rateLimits } from './rate-limit-input.ts'
 /** Models that one allow-list may name. */
 const maxModels = 1_000
 const maxLimit = 1_000_000
-const windows = ['total', 'hour', 'day', 'week', 'month'] as const
 
 function whole() {
   const error = `must be a whole number from 1 to ${maxLimit}`
@@ -24,7 +25,7 @@ const models = z
   })
   .max(maxModels, { error: `must name at most ${maxModels} models` })
 
-const budgets = z
+export const budgets = z
   .array(
     fields({
       limit: money({ least: '0', most: '1000000000' }),
@@ -39,6 +40,27 @@ const budgets = z
 
 const moment = 'must be a moment in ISO 8601 with its offset, such as "2030-01-31T00:00:00Z"'
 
+const maxWeight = 1_000
+const part = z
+  .number({ error: `must be a whole number from 0 to ${maxWeight}` })
+  .int({ error: `must be a whole number from 0 to ${maxWeight}` })
+  .min(0, { error: `must be a whole number from 0 to ${maxWeight}` })
+  .max(maxWeight, { error: `must be a whole number from 0 to ${maxWeight}` })
+  .default(0)
+
+/** How targets are put in order for the key's calls. */
+const routing = fields({
+  strategy: z.enum(strategies, { error: `must be one of: ${strategies.join(', ')}` }).optional(),
+  weights: fields({ cost: part, performance: part, quality: part })
+    .refine(({ cost, performance, quality }) => cost + performance + quality > 0, {
+      error: 'must hold at least one weight above 0',
+    })
+    .optional(),
+}).transform(({ strategy, weights }): KeyRouting => ({
+  ...(strategy !== undefined && { strategy }),
+  ...(weights !== undefined && { weights }),
+}))
+
 /** Null and absent mean the same in a new key: no limit of its own. In a change, null takes a limit away. */
 const limits = {
   name: line(0, 128).optional(),
@@ -51,6 +73,7 @@ const limits = {
   requests_per_minute: whole().nullish(),
   limits: rateLimits.optional(),
   concurrency: whole().nullish(),
+  routing: routing.nullish(),
 }
 
 export const publicId = /^[A-Za-z0-9_-]{1,64}$/
@@ -121,7 +144,7 @@ function checkNumber(
 
 /** A management key calls no models, so nothing that bounds calls has a meaning for it. */
 export function checkManagementLimits(wanted: KeyChange): void {
-  for (const name of ['models', 'budgets', 'requests_per_minute', 'limits', 'concurrency'] as const) {
+  for (const name of ['models', 'budgets', 'requests_per_minute', 'limits', 'concurrency', 'routing'] as const) {
     if (wanted[name] !== undefined && wanted[name] !== null)
       refuse(name, 'has no meaning for a management key, which calls no models')
   }

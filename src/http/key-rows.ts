@@ -78,7 +78,7 @@ export function limitsOf(row: KeyRow): KeyLimits {
 
 /** The columns that a request names. Null takes a limit away; what is absent stays as it is. */
 export function columnsOf(wanted: KeyChange): Partial<typeof apiKey.$inferInsert> {
-  const { name, models, budgets, limits, concurrency } = wanted
+  const { name, models, budgets, limits, concurrency, routing } = wanted
   const { expires_at: expiresAtMs, requests_per_minute: requestsPerMinute } = wanted
   return {
     ...(name !== undefined && { name }),
@@ -90,6 +90,7 @@ export function columnsOf(wanted: KeyChange): Partial<typeof apiKey.$inferInsert
     ...(requestsPerMinute !== undefined && { requestsPerMinute }),
     ...(limits !== undefined && { limits }),
     ...(concurrency !== undefined && { concurrency }),
+    ...(routing !== undefined && { routing: routing ?? {} }),
   }
 }
 
@@ -107,6 +108,7 @@ export function keyJson({ key, parent }: Shown) {
     requests_per_minute: key.requestsPerMinute,
     limits: key.limits,
     concurrency: key.concurrency,
+    routing: Object.keys(key.routing).length > 0 ? key.routing : null,
     expires_at: key.expiresAt?.toISOString() ?? null,
     revoked_at: key.revokedAt?.toISOString() ?? null,
     version: key.version,

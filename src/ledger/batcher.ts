@@ -5,7 +5,7 @@ import type { Homes } from './homes.ts'
 
 /** A batch is sent when it has this many rows or its first row is this old. */
 const batchRows = 500
-const batchMs = 25
+const batchMs = 100
 /** Batches under way at once: each is one connection busy. */
 const flights = 4
 /** Records kept in memory while Postgres is away; beyond it no new call is admitted. */

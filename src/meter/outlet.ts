@@ -14,6 +14,15 @@ const contentTypes = {
   bytes: 'application/octet-stream',
 } as const
 
+/** What nobody on the way may keep, pack or hold back. */
+export function streamHeaders({ form = 'sse' }: Call): Readonly<Record<string, string>> {
+  return {
+    'content-type': contentTypes[form],
+    'cache-control': 'no-cache, no-transform',
+    'x-accel-buffering': 'no',
+  }
+}
+
 export interface StreamOutletOptions {
   readonly client: Client
   readonly front: Front
@@ -32,12 +41,7 @@ export function streamOutlet({ client, front, call, voice, headers }: StreamOutl
   function open(): void {
     if (isOpen) return
     isOpen = true
-    client.open(200, {
-      'content-type': contentTypes[form],
-      'cache-control': 'no-cache, no-transform',
-      'x-accel-buffering': 'no',
-      ...headers(),
-    })
+    client.open(200, { ...streamHeaders(call), ...headers() })
   }
   /** While nothing has been sent, a status can still tell, and SDKs go by it. */
   function refuse(error: GatewayError): void {
@@ -64,7 +68,7 @@ export function streamOutlet({ client, front, call, voice, headers }: StreamOutl
     fail(error) {
       // Bytes have no words for it, and an end would make them look whole.
       if (isOpen && form === 'bytes') client.destroy()
-      else if (isOpen) client.end(framing.end([front.failureEvent(error, call)]))
+      else if (isOpen || client.isEarly) client.end(framing.end([front.failureEvent(error, call)]))
       else refuse(error)
     },
     cut(error) {

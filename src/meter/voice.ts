@@ -1,5 +1,7 @@
 import type { JsonObject } from '../core/call.ts'
 import { type Nanos, printMoney } from '../core/money.ts'
+import { fill, filledBytes, type Filling, type Mould, mouldOf, probeOf, type Shape } from '../core/shape.ts'
+import { slabOf } from '../core/slab.ts'
 import { usageBody } from '../core/usage.ts'
 import { isObject, parseJson } from '../core/wire.ts'
 import type { Passing, Writer } from '../fronts/front.ts'
@@ -16,16 +18,52 @@ export interface Voice {
 
 /** The vendor's own bytes, for a caller who speaks its dialect. */
 export function passingVoice(passing: Passing): Voice {
+  const moulds = new Map<Shape, Mould | undefined>()
   // Not the method itself: as a callback of `map` it would be handed an index for a cost.
   const event = (step: RelayStep): Uint8Array => passing.event(step)
+  const made = (step: RelayStep): Filling | Uint8Array => {
+    const { event: own, piece } = step
+    const { like } = piece
+    const mould = like?.data === own.data ? mouldOfShape(passing, moulds, step) : undefined
+    return mould && like ? { mould, data: own.data, places: like.places } : event(step)
+  }
   return {
-    steps: (steps) => steps.map(event),
+    steps: (steps) => (passing.isSteady ? [joined(steps.map(made))] : steps.map(event)),
     close({ usage, last }, cost) {
       const end = last ? passing.event(last, cost) : passing.end
       return usage ? [passing.event(usage, cost), end] : [end]
     },
     cut: () => passing.cut(),
   }
+}
+
+/** All in one piece: most chunks of a fast vendor have more than one event. */
+function joined(parts: readonly (Filling | Uint8Array)[]): Uint8Array {
+  let size = 0
+  for (const part of parts) size += part instanceof Uint8Array ? part.length : filledBytes(part.mould, part.places)
+  const bytes = slabOf(size)
+  let at = 0
+  for (const part of parts) {
+    if (part instanceof Uint8Array) bytes.set(part, at)
+    at = part instanceof Uint8Array ? at + part.length : fill(bytes, at, part)
+  }
+  return bytes
+}
+
+/** What becomes of the events of a shape: worked out with the first of them. */
+function mouldOfShape(
+  passing: Passing,
+  moulds: Map<Shape, Mould | undefined>,
+  { event, piece }: RelayStep,
+): Mould | undefined {
+  if (!piece.like) return undefined
+  const { shape } = piece.like
+  if (moulds.has(shape)) return moulds.get(shape)
+  const probe = probeOf(shape)
+  const made = passing.event({ event: { name: event.name, data: probe.data }, piece })
+  const mould = mouldOf(made, probe.marks)
+  moulds.set(shape, mould)
+  return mould
 }
 
 /** What the vendor says in the inner language, written in the caller's dialect. */

@@ -4,6 +4,7 @@ import { decide } from '../ledger/engine/decide.ts'
 import type { AccountRecord, HoldRecord, KeyRecord, Records } from '../ledger/engine/records.ts'
 import { limitWindows } from '../core/rate-limit.ts'
 import { openLender, type Share, type ShareAsk } from '../core/shared-limit.ts'
+import { openSlotLender, type SlotAsk, type SlotShare } from '../core/shared-slots.ts'
 import type { Clock } from '../ports.ts'
 import { parseJson, printJson } from './bigint-json.ts'
 import { heeding, idleMs, keysOf, onLoan, stopped } from './engine-records.ts'
@@ -49,6 +50,8 @@ export interface Cell {
   key(keyId: number): KeyRecord | undefined
   /** Lends a share of a limit over accounts. */
   lend(ask: ShareAsk, nowMs?: number): Share
+  /** Lends slots of a limit of calls at once. */
+  lendSlots(ask: SlotAsk, nowMs?: number): SlotShare
   /** Under which name the cell spends; undefined before its first epoch. */
   spender(): string | undefined
   /** When the next hold is due, in ms since 1970; undefined where none is held. */
@@ -101,7 +104,7 @@ export function openCell({ storage, clock, engine = decide }: CellOptions): Cell
   const rows: State['rows'] = (query, ...values) => [...storage.sql.exec(query, ...values)]
   const state: State = { storage, rows, clock, engine, sweptMs: clock.now() }
   // In memory alone: an object that was put to sleep had nothing to lend for a while.
-  const lender = openLender()
+  const [lender, slots] = [openLender(), openSlotLender()]
   storage.transactionSync(() => tables.forEach((table) => rows(table)))
   return {
     run: (ask) => storage.transactionSync(() => run(state, ask)),
@@ -110,6 +113,7 @@ export function openCell({ storage, clock, engine = decide }: CellOptions): Cell
     account: (accountId) => accountOf(state, accountId)?.record,
     key: (keyId) => keyOf(state, keyId),
     lend: (ask, nowMs) => lender.lend(ask, nowMs ?? clock.now()),
+    lendSlots: (ask, nowMs) => slots.lend(ask, nowMs ?? clock.now()),
     spender: () => standing(state).spender,
     nextDue: () => nextDue(state),
   }

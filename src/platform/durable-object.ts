@@ -1,5 +1,6 @@
 import { DurableObject } from 'cloudflare:workers'
 import type { Share, ShareAsk } from '../core/shared-limit.ts'
+import type { SlotAsk, SlotShare } from '../core/shared-slots.ts'
 import type { ClaimReply, Command } from '../ledger/engine/commands.ts'
 import type { AccountRecord, KeyRecord } from '../ledger/engine/records.ts'
 import { systemClock } from './clock.ts'
@@ -67,6 +68,10 @@ export class LedgerCell extends DurableObject<CellContext> {
 
   async lend(ask: ShareAsk, nowMs?: number): Promise<Share> {
     return this.#cell.lend(ask, nowMs)
+  }
+
+  async lendSlots(ask: SlotAsk, nowMs?: number): Promise<SlotShare> {
+    return this.#cell.lendSlots(ask, nowMs)
   }
 
   async alarm(): Promise<void> {

@@ -1,5 +1,6 @@
 import { cellCount, cellOf, cellOfText } from '../core/cell.ts'
 import type { Share, ShareAsk } from '../core/shared-limit.ts'
+import type { SlotAsk, SlotShare } from '../core/shared-slots.ts'
 import { SharedUnavailable } from '../core/shared-unavailable.ts'
 import { LedgerAssertion } from '../ledger/engine/assert.ts'
 import type { ClaimReply, Command, OtherEpoch, ReplyTo } from '../ledger/engine/commands.ts'
@@ -16,6 +17,7 @@ export interface CellStub {
   account(accountId: number): Promise<AccountRecord | undefined>
   key(keyId: number): Promise<KeyRecord | undefined>
   lend(ask: ShareAsk, nowMs?: number): Promise<Share>
+  lendSlots(ask: SlotAsk, nowMs?: number): Promise<SlotShare>
 }
 
 export interface DurableOptions {
@@ -81,6 +83,10 @@ export function openDurable(options: DurableOptions): DurableShared {
     shares: (asks) =>
       Promise.all(
         asks.map((one) => ask(state, cellOfText(one.id), (stub) => stub.lend(one, options.testClock?.now()))),
+      ),
+    slots: (asks) =>
+      Promise.all(
+        asks.map((one) => ask(state, cellOfText(one.id), (stub) => stub.lendSlots(one, options.testClock?.now()))),
       ),
     reaches(accountId) {
       const silentAtMs = state.silent.get(cellOf(accountId))

@@ -22,8 +22,13 @@ const checksumLength = 8
 /** One line: checksum, blank, JSON, newline. Throws RangeError beyond `maxLineBytes`. */
 export function printLine(entry: Entry): Buffer {
   const json = printJson(entry)
-  const line = Buffer.from(`${checksum(Buffer.from(json))} ${json}\n`)
-  if (line.length > maxLineBytes) throw new RangeError('A hold is too large for the journal')
+  const length = checksumLength + 1 + Buffer.byteLength(json) + 1
+  if (length > maxLineBytes) throw new RangeError('A hold is too large for the journal')
+  // In one piece and encoded once: three lines are written for each call.
+  const line = Buffer.allocUnsafe(length)
+  line.write(json, checksumLength + 1)
+  line.write(`${checksum(line.subarray(checksumLength + 1, length - 1))} `, 'latin1')
+  line[length - 1] = newline
   return line
 }
 

@@ -4,3 +4,34 @@ import type { Log } from '../ports.ts'
 export function jsonLog(write: (line: string) => void, now: () => number): Log {
   return (event, fields) => write(`${JSON.stringify({ at: new Date(now()).toISOString(), event, ...fields })}\n`)
 }
+
+/** Lines wait no longer than this for others to go out with. */
+const gatherMs = 20
+const gatherCharacters = 64 * 1024
+
+export interface GatheredWrites {
+  write(line: string): void
+  /** Writes what waits; for the end of the process too. */
+  flush(): void
+}
+
+/** Writes many lines in one piece. Node writes to a pipe at once and in the loop, so that each piece is a system call. */
+export function gatherWrites(write: (text: string) => void): GatheredWrites {
+  let waiting = ''
+  let timer: ReturnType<typeof setTimeout> | undefined
+  function flush(): void {
+    clearTimeout(timer)
+    timer = undefined
+    const text = waiting
+    waiting = ''
+    if (text !== '') write(text)
+  }
+  return {
+    write(line) {
+      waiting += line
+      if (waiting.length >= gatherCharacters) flush()
+      else timer ??= setTimeout(flush, gatherMs)
+    },
+    flush,
+  }
+}

@@ -4,6 +4,7 @@ import { decide } from '../ledger/engine/decide.ts'
 import type { AccountRecord, HoldRecord, KeyRecord, Records } from '../ledger/engine/records.ts'
 import type { Clock, Shared } from '../ports.ts'
 import { openLender } from '../core/shared-limit.ts'
+import { openSlotLender } from '../core/shared-slots.ts'
 import { createDeadlines, type Deadlines } from './deadlines.ts'
 import { heeding, idleMs, isMetered, keysOf, notChargeable, onLoan, stopped } from './engine-records.ts'
 import type { Journal } from './journal.ts'
@@ -122,7 +123,7 @@ export function openMemory(options: MemoryOptions): Memory {
       standing = Math.max(standing, epoch)
       return Promise.resolve(standing)
     },
-    shares: lending(clock),
+    ...lending(clock),
     reaches: () => true,
     recover,
     recovering: () => recovered,
@@ -131,9 +132,12 @@ export function openMemory(options: MemoryOptions): Memory {
 }
 
 /** Lends out of this process alone. */
-function lending(clock: Pick<Clock, 'now'>): Shared['shares'] {
-  const lender = openLender()
-  return (asks) => Promise.resolve(asks.map((ask) => lender.lend(ask, clock.now())))
+function lending(clock: Pick<Clock, 'now'>): Pick<Shared, 'shares' | 'slots'> {
+  const [lender, slots] = [openLender(), openSlotLender()]
+  return {
+    shares: (asks) => Promise.resolve(asks.map((ask) => lender.lend(ask, clock.now()))),
+    slots: (asks) => Promise.resolve(asks.map((ask) => slots.lend(ask, clock.now()))),
+  }
 }
 
 function recordsOf(store: Store, command: Command): Records {

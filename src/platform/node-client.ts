@@ -4,6 +4,8 @@ import type { Client } from '../ports.ts'
 
 /** A body must be here by then; slow uploads of the largest body fit. */
 const bodyMs = 120_000
+/** Up to here one string is cheaper for Node to send than a list of buffers is. */
+const shortBytes = 16 * 1024
 
 export interface NodeClientOptions {
   readonly incoming: IncomingMessage
@@ -13,18 +15,16 @@ export interface NodeClientOptions {
 }
 
 /**
- * The caller's side of a call on Node: its request and response, with no stream in between. `answered` resolves when
+ * The caller's side of a call on Node: its request and response, with no stream in between. `onAnswered` is run when
  * the status line went out or the caller left: until then an error can still be answered.
  */
-export function nodeClient({ incoming, outgoing, stallMs }: NodeClientOptions): {
-  readonly client: Client
-  readonly answered: Promise<void>
-} {
-  const gone = new Set<() => void>()
-  const { promise: answered, resolve } = Promise.withResolvers<void>()
+export function nodeClient({ incoming, outgoing, stallMs }: NodeClientOptions, onAnswered = () => {}): Client {
+  const gone: (() => void)[] = []
   let isGone = false
+  let isChunked = false
+  let names: ReadonlyMap<string, string> | undefined
   outgoing.once('close', () => {
-    resolve()
+    onAnswered()
     if (outgoing.writableFinished) return
     isGone = true
     for (const run of gone) run()
@@ -32,29 +32,78 @@ export function nodeClient({ incoming, outgoing, stallMs }: NodeClientOptions): 
   // Without a listener a reset connection would end the process.
   outgoing.on('error', () => outgoing.destroy())
   incoming.on('error', () => outgoing.destroy())
-  const client: Client = {
-    // Of some headers given twice Node would drop all but the first, and a proxy may have looked at another one.
-    header: (name) => incoming.headersDistinct[name]?.join(', '),
+  return {
+    header: (name) => (names ??= headersOf(incoming.rawHeaders)).get(name),
     body: (limit) => readBody(incoming, limit),
-    onGone: (run) => gone.add(run),
+    onGone: (run) => gone.push(run),
     get gone() {
       return isGone
     },
     open(status, headers) {
-      outgoing.socket?.setNoDelay(true)
-      outgoing.writeHead(status, headers)
-      resolve()
+      isChunked = openHead(outgoing, status, headers)
+      onAnswered()
     },
-    write: (bytes) => outgoing.write(bytes),
+    write: (bytes) => (bytes.length === 0 ? true : send(outgoing, bytes, isChunked)),
     onDrain: (run) => outgoing.on('drain', run),
     end(bytes) {
+      if (isChunked) endChunks(outgoing, bytes)
+      else if (bytes && bytes.length <= shortBytes) outgoing.end(textOf(bytes), 'latin1')
+      else outgoing.end(bytes)
       // Nobody looks after the call any more; Node sets another limit once all is sent.
-      outgoing.setTimeout(stallMs, () => outgoing.destroy())
-      outgoing.end(bytes)
+      if (outgoing.writableLength > 0) outgoing.setTimeout(stallMs, () => outgoing.destroy())
     },
     destroy: () => void outgoing.destroy(),
   }
-  return { client, answered }
+}
+
+/** Lower-case names. Of some headers given twice Node would drop all but the first, and a proxy may have looked at another one. */
+function headersOf(raw: readonly string[]): ReadonlyMap<string, string> {
+  const named = new Map<string, string>()
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = raw[at]?.toLowerCase() ?? ''
+    const before = named.get(name)
+    const value = raw[at + 1] ?? ''
+    named.set(name, before === undefined ? value : `${before}, ${value}`)
+  }
+  return named
+}
+
+/** Writes the head; says whether the answer is sent in chunks that we frame ourselves. */
+function openHead(outgoing: ServerResponse, status: number, headers: Readonly<Record<string, string>>): boolean {
+  // To a caller of HTTP/1.0 the end of the connection is the end of the answer.
+  const isFramed = headers['content-length'] === undefined && outgoing.useChunkedEncodingByDefault
+  if (!isFramed) {
+    outgoing.writeHead(status, headers)
+    return false
+  }
+  outgoing.writeHead(status, { ...headers, 'transfer-encoding': 'chunked' })
+  // Node writes the frame of a chunk and the chunk in four pieces, which costs as much as all else that an event needs.
+  outgoing.chunkedEncoding = false
+  return true
+}
+
+function send(outgoing: ServerResponse, bytes: Uint8Array, isChunked: boolean): boolean {
+  if (!isChunked) return outgoing.write(bytes)
+  const size = bytes.length.toString(16)
+  if (bytes.length <= shortBytes) return outgoing.write(`${size}\r\n${textOf(bytes)}\r\n`, 'latin1')
+  outgoing.write(`${size}\r\n`, 'latin1')
+  outgoing.write(bytes)
+  return outgoing.write('\r\n', 'latin1')
+}
+
+const lastChunk = '0\r\n\r\n'
+
+function endChunks(outgoing: ServerResponse, bytes: Uint8Array | undefined): void {
+  if (!bytes || bytes.length === 0) return void outgoing.end(lastChunk, 'latin1')
+  if (bytes.length <= shortBytes)
+    return void outgoing.end(`${bytes.length.toString(16)}\r\n${textOf(bytes)}\r\n${lastChunk}`, 'latin1')
+  send(outgoing, bytes, true)
+  outgoing.end(lastChunk, 'latin1')
+}
+
+/** The same bytes as a string, a character each. */
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 }
 
 function readBody(incoming: IncomingMessage, limit: number): Promise<Uint8Array> {

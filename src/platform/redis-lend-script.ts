@@ -5,12 +5,12 @@ import { advance, isSliding, level, smaller } from './redis-meter-rules.ts'
 /** Limits over accounts (core/shared-limit.ts) in Lua. They belong to no epoch: no money hangs on them. */
 
 /**
- * KEYS: 1 the limit. Numbers: 3 code, 4 limit, 5 want, 6 back, 7 how long it is kept. Texts: 3 the replica. The record:
+ * KEYS: 1 the limit. Numbers: 3 code, 4 limit, 5 want, 6 back, 7 how long it is kept, 8 least. Texts: 3 the replica. The record:
  * code, limit, used, rest, since when; then for each replica its name, what it wants, and when it said so.
  */
 export const lendScript = `
 local args = {struct.unpack('<' .. string.rep('d', #ARGV[2] / 8), ARGV[2])}
-local now, code, limit, want, back = args[2], args[3], args[4], args[5], args[6]
+local now, code, limit, want, back, least = args[2], args[3], args[4], args[5], args[6], args[8]
 if now < 0 then
   local time = redis.call('TIME')
   now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
@@ -43,7 +43,8 @@ ${level}
 local capacity = limit
 ${smaller}
 local free = math.max(0, capacity - level)
-local granted = math.min(want, free, math.max(1, math.floor(free / (waiting + 1)), free - others))
+local granted = math.min(want, free, math.max(least, math.floor(free / (waiting + 1)), free - others))
+if granted < least then granted = 0 end
 used = math.min(${mostMetered}, used + granted)
 record[3], record[4], record[5] = used, rest, since
 redis.call('SET', KEYS[1], cmsgpack.pack(record), 'PX', string.format('%.0f', args[7]))

@@ -62,7 +62,7 @@ local level = used
 if rest > 0 and ${isSliding} then
   local left, slow = window - math.max(0, now - since), math.fmod(rest, window)
   local fraction = math.fmod(slow * left, window)
-  level = used + (rest - slow) / window * left + (slow * left - fraction) / window + (fraction > 0 and 1 or 0)
+  level = used + (rest - slow) / window * left + (slow * left - fraction) / window
 elseif rest > 0 then
   level = used + 1
 end

@@ -9,6 +9,8 @@ export interface RedisNewsOptions {
   onNews(topic: string): void
   /** News may have been missed: whatever there is a copy of may be old. */
   onMissed(): void
+  /** News is heard from now on, for the first time or again. */
+  onHeard?(): void
 }
 
 export interface RedisNews extends News {
@@ -19,11 +21,11 @@ const channel = 'tollgate:news'
 const longestRetryMs = 1_000
 const connectMs = 1_000
 /** Longer topics are none of ours. */
-const maxTopic = 256
+const maxTopic = 2_048
 const retryMs = (times: number): number => Math.min(longestRetryMs, times * 50)
 
 /** News over Redis. A subscription has a connection of its own, because nothing else may be asked on it. */
-export function openRedisNews({ address, log, onNews, onMissed }: RedisNewsOptions): RedisNews {
+export function openRedisNews({ address, log, onNews, onMissed, onHeard }: RedisNewsOptions): RedisNews {
   const hears = connect(address)
   const tells = connect(address)
   let isAway = false
@@ -43,6 +45,7 @@ export function openRedisNews({ address, log, onNews, onMissed }: RedisNewsOptio
         if (wasReady) onMissed()
         isAway = false
         wasReady = true
+        onHeard?.()
       },
       () => away(),
     )
@@ -52,7 +55,10 @@ export function openRedisNews({ address, log, onNews, onMissed }: RedisNewsOptio
   })
   return {
     tell(topic) {
-      tells.publish(channel, topic).catch((error) => log('news_lost', { error: String(error) }))
+      tells.publish(channel, topic).catch((error) => {
+        // That nobody can be told at all was said once.
+        if (!isAway) log('news_lost', { error: String(error) })
+      })
     },
     close() {
       hears.disconnect()

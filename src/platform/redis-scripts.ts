@@ -2,6 +2,7 @@ import { begin, credit, loadKey, stop } from './redis-account-scripts.ts'
 import { assertHold, claim } from './redis-assert-scripts.ts'
 import { end, finalise } from './redis-end-scripts.ts'
 import { lendScript } from './redis-lend-script.ts'
+import { slotsScript } from './redis-slots-script.ts'
 import { countLimits } from './redis-meter-rules.ts'
 import { accountRules, drawRules, labelsOf, ofAccount, packParts, partRules, readOwn } from './redis-purse-rules.ts'
 import {
@@ -227,6 +228,7 @@ export const scriptTexts = {
   claim: rules(reads.all, [holdRules, claim]),
   begin,
   lend: lendScript,
+  slots: slotsScript,
 } as const
 
 export type ScriptName = keyof typeof scriptTexts

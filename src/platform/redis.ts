@@ -7,7 +7,7 @@ import type { Shared } from '../ports.ts'
 import { claim } from './redis-claim.ts'
 import { replyOf } from './redis-answers.ts'
 import { callOf } from './redis-commands.ts'
-import { lend } from './redis-lend.ts'
+import { lend, lendSlots } from './redis-lend.ts'
 import { connectRedis } from './redis-connection.ts'
 import { unpackAccount, unpackKey, unpackMark } from './redis-records.ts'
 import {
@@ -47,6 +47,7 @@ export async function openRedis(options: RedisSharedOptions): Promise<RedisShare
     spenderOf: (accountId) => spenderOfCell(cellOf(accountId)),
     begin: (spender, epoch) => begin(session, spender, epoch),
     shares: (asks) => Promise.all(asks.map((one) => lend(session, one))),
+    slots: (asks) => Promise.all(asks.map((one) => lendSlots(session, one))),
     reaches: (accountId) => isHeard(session, connection.nameOf(cellOf(accountId))),
     away: () => [...session.silent.keys()].filter((server) => !isHeard(session, server)),
     close: () => connection.close(),

@@ -37,9 +37,14 @@ export async function openTokenizer(options: TokenizerOptions = {}): Promise<Tok
 }
 
 interface Waiting {
-  readonly text: string
+  readonly text: string | readonly string[]
+  readonly units: number
   readonly resolve: (tokens: number) => void
   readonly timer: AwakeTimer
+}
+
+function estimate(text: string | readonly string[]): number {
+  return typeof text === 'string' ? roughTokens(text) : text.reduce((sum, one) => sum + roughTokens(one), 0)
 }
 
 class ThreadTokenizer implements Tokenizer {
@@ -53,7 +58,7 @@ class ThreadTokenizer implements Tokenizer {
   #worker: Worker | undefined
   #loaded = false
   #everLoaded = false
-  #texts: [id: number, text: string][] = []
+  #texts: [id: number, text: string | readonly string[]][] = []
   #dropped: number[] = []
   #flushing = false
   #lastId = 0
@@ -72,17 +77,26 @@ class ThreadTokenizer implements Tokenizer {
   }
 
   count(text: string): Promise<number> {
-    if (text === '') return Promise.resolve(0)
-    const fits = this.#waitingUnits + text.length <= maxWaitingUnits
-    if (!this.#worker || !fits) return Promise.resolve(roughTokens(text))
+    return text === '' ? Promise.resolve(0) : this.#ask(text, text.length)
+  }
+
+  /** One message and one timer for all of them. */
+  countAll(texts: readonly string[]): Promise<number> {
+    const units = texts.reduce((sum, text) => sum + text.length, 0)
+    return units === 0 ? Promise.resolve(0) : this.#ask(texts, units)
+  }
+
+  #ask(text: string | readonly string[], units: number): Promise<number> {
+    const fits = this.#waitingUnits + units <= maxWaitingUnits
+    if (!this.#worker || !fits) return Promise.resolve(estimate(text))
     const id = ++this.#lastId
-    this.#waitingUnits += text.length
+    this.#waitingUnits += units
     this.#texts.push([id, text])
     this.#flushSoon()
     return new Promise((resolve) => {
       // This timer holds the process until the count is there; the worker alone does not.
       const timer = afterAwake(this.#limits.countMs, () => this.#giveUp(id), { holds: true })
-      this.#waiting.set(id, { text, resolve, timer })
+      this.#waiting.set(id, { text, units, resolve, timer })
       if (this.#loaded && !this.#watchdog) this.#watch(this.#limits.silentMs)
     })
   }
@@ -139,7 +153,7 @@ class ThreadTokenizer implements Tokenizer {
     const waiting = this.#waiting.get(id)
     if (!waiting) return
     this.#waiting.delete(id)
-    this.#waitingUnits -= waiting.text.length
+    this.#waitingUnits -= waiting.units
     waiting.timer.stop()
     waiting.resolve(tokens)
   }
@@ -147,7 +161,7 @@ class ThreadTokenizer implements Tokenizer {
   #giveUp(id: number): void {
     const waiting = this.#waiting.get(id)
     if (!waiting) return
-    this.#finish(id, roughTokens(waiting.text))
+    this.#finish(id, estimate(waiting.text))
     this.#dropped.push(id)
     this.#flushSoon()
   }
@@ -168,7 +182,7 @@ class ThreadTokenizer implements Tokenizer {
     this.#unwatch()
     this.#texts = []
     this.#dropped = []
-    for (const [id, waiting] of this.#waiting) this.#finish(id, roughTokens(waiting.text))
+    for (const [id, waiting] of this.#waiting) this.#finish(id, estimate(waiting.text))
     await worker?.terminate()
   }
 

@@ -1,19 +1,28 @@
-import { Agent, type Dispatcher } from 'undici'
+import { type Dispatcher, Pool } from 'undici'
 import type { Receiver, Send, Sending } from '../ports.ts'
 
 /** Connections kept to one vendor at most; more calls wait for one. */
 const connections = 2_048
 /** An idle connection is kept this long: at low traffic a handshake for every call would be dearer. */
 const keepAliveMs = 60_000
+/** Addresses are few, but for those that name a model. */
+const mostAddresses = 1_000
 
-/** Send over our own undici agents, one per connect limit. `close` ends their connections. */
+interface Address {
+  readonly origin: string
+  readonly path: string
+}
+
+/** Send over our own undici pools, one for each origin and connect limit. `close` ends their connections. */
 export function openUndici(): { send: Send; close(): Promise<void> } {
-  const agents = new Map<number, Agent>()
+  const pools = new Map<string, Pool>()
+  const addresses = new Map<string, Address>()
 
-  function agentFor(connectMs: number): Agent {
-    const known = agents.get(connectMs)
+  function poolFor(origin: string, connectMs: number): Pool {
+    const name = `${connectMs} ${origin}`
+    const known = pools.get(name)
     if (known) return known
-    const agent = new Agent({
+    const pool = new Pool(origin, {
       connections,
       pipelining: 1,
       keepAliveTimeout: keepAliveMs,
@@ -24,22 +33,24 @@ export function openUndici(): { send: Send; close(): Promise<void> } {
       allowH2: false,
       connect: { timeout: connectMs },
     })
-    agents.set(connectMs, agent)
-    return agent
+    pools.set(name, pool)
+    return pool
+  }
+  function addressOf(url: string): Address {
+    const known = addresses.get(url)
+    if (known) return known
+    const { origin, pathname, search } = new URL(url)
+    const address = { origin, path: pathname + search }
+    if (addresses.size >= mostAddresses) addresses.clear()
+    addresses.set(url, address)
+    return address
   }
 
-  const send: Send = (request, receiver) => {
-    const { origin, pathname, search } = new URL(request.url)
+  const send: Send = ({ url, method, headers, body, connectMs }, receiver) => {
+    const { origin, path } = addressOf(url)
     const handler = new Handler(receiver)
-    const { method, headers, body } = request
-    agentFor(request.connectMs).dispatch(
-      {
-        origin,
-        path: pathname + search,
-        method,
-        headers: { ...headers },
-        body: Buffer.from(body.buffer, body.byteOffset, body.byteLength),
-      },
+    poolFor(origin, connectMs).dispatch(
+      { path, method, headers: { ...headers }, body: Buffer.from(body.buffer, body.byteOffset, body.byteLength) },
       handler,
     )
     return handler
@@ -47,7 +58,7 @@ export function openUndici(): { send: Send; close(): Promise<void> } {
   return {
     send,
     async close() {
-      await Promise.all([...agents.values()].map((agent) => agent.destroy()))
+      await Promise.all([...pools.values()].map((pool) => pool.destroy()))
     },
   }
 }
@@ -76,8 +87,11 @@ class Handler implements Dispatcher.DispatchHandler, Sending {
   ): void {
     if (this.#isOver || status < 200) return
     const plain: Record<string, string> = {}
-    for (const [name, value] of Object.entries(headers))
-      if (value !== undefined) plain[name.toLowerCase()] = Array.isArray(value) ? value.join(', ') : value
+    // undici has put the names into lower case.
+    for (const name in headers) {
+      const value = headers[name]
+      if (value !== undefined) plain[name] = Array.isArray(value) ? value.join(', ') : value
+    }
     this.#receiver.head({ status, headers: plain })
   }
 

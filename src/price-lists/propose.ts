@@ -1,4 +1,4 @@
-import { type Condition, priceOf, type PriceSet, type UnitPrices, units, unitNames } from '../core/price.ts'
+import { type Condition, priceOf, type PriceSet, type Rate, type UnitPrices, units, unitNames } from '../core/price.ts'
 import { printMoney } from '../core/money.ts'
 import { printCondition } from '../core/rates.ts'
 import type { List, Listed } from './listed.ts'
@@ -94,11 +94,10 @@ export function toFile(
     const plain = rates.find(({ when }) => when.fromTokens === from && when.service === undefined)
     return plain ? [{ above: from - 1, ...printPrices(plain.nanos), ...withServices(from) }] : []
   })
-  const regions = rates.flatMap(({ when, tokensPpm }) =>
-    when.region === undefined || tokensPpm === undefined ? [] : [[when.region, printFactor(tokensPpm)]],
-  )
+  const [regions, speeds] = [factorsBy(rates, 'region'), factorsBy(rates, 'speed')]
+  // Of both at once the map has no place.
   const left = rates
-    .filter(({ when }) => when.speed !== undefined)
+    .filter(({ when }) => (when.region ?? when.speed) !== undefined && Object.keys(when).length > 1)
     .map(({ when }) => `${printCondition(when)}: no field`)
   const orphans = borders.filter((from) => !tiers.some(({ above }) => above === from - 1))
   return {
@@ -106,11 +105,22 @@ export function toFile(
       ...printPrices(nanos),
       ...(tiers.length > 0 && { tiers }),
       ...withServices(),
-      ...(regions.length > 0 && { regions: Object.fromEntries(regions) as FilePrices }),
+      ...regions,
+      ...speeds,
       ...(markupPercent !== undefined && { markup_percent: markupPercent }),
     },
     left: [...left, ...orphans.map((from) => `prompt>=${from}: a service tier without a plain one`)],
   }
+}
+
+/** The multipliers that hold for a region alone or for a speed alone, as the field of the map that has them. */
+function factorsBy(rates: readonly Rate[], part: 'region' | 'speed'): FilePrices {
+  const factors = rates.flatMap(({ when, tokensPpm }) => {
+    const name = when[part]
+    const isAlone = name !== undefined && Object.keys(when).length === 1
+    return isAlone && tokensPpm !== undefined ? [[name, printFactor(tokensPpm)] as const] : []
+  })
+  return factors.length === 0 ? {} : { [`${part}s`]: Object.fromEntries(factors) }
 }
 
 function printPrices(nanos: UnitPrices): Readonly<Record<string, string>> {

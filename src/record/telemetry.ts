@@ -12,8 +12,27 @@ export interface Gauges {
   readonly booksFailing: boolean
   /** Servers of the shared records that do not answer; absent where nothing is shared. */
   readonly redisAway?: number
+  /** What the process takes of its machine; absent where nobody can tell. */
+  readonly process?: ProcessGauges
+  /** Of our keys and targets at vendors; only what is not well. */
+  readonly vendors?: VendorGauges
   /** Of the last comparison; absent before the first. */
   readonly reconciliation?: ReconciliationFigures | undefined
+}
+
+export interface VendorGauges {
+  readonly keysParked: readonly { readonly vendor: string; readonly reason: string; readonly count: number }[]
+  /** Targets whose circuit is not closed. */
+  readonly targetsDown: readonly { readonly vendor: string; readonly count: number }[]
+}
+
+export interface ProcessGauges {
+  readonly residentBytes: number
+  readonly heapBytes: number
+  readonly resources: number
+  /** By how much the event loop was late since the figures were last asked for. */
+  readonly delayP99Ms: number
+  readonly delayMostMs: number
 }
 
 /** What the last comparison of the engine with the books has found. */
@@ -60,10 +79,39 @@ export function openTelemetry(): Telemetry {
         ...(gauges.redisAway === undefined
           ? []
           : [gauge('tollgate_redis_away', 'Redis servers that do not answer.', gauges.redisAway)]),
+        ...(gauges.process ? processed(gauges.process) : []),
+        ...(gauges.vendors ? vendorsDown(gauges.vendors) : []),
         ...(gauges.reconciliation ? reconciled(gauges.reconciliation) : []),
       ].join('')
     },
   }
+}
+
+function processed(figures: ProcessGauges): readonly string[] {
+  const { residentBytes, heapBytes, resources, delayP99Ms, delayMostMs } = figures
+  const delay = 'By how much the event loop was late since the figures were last asked for.'
+  return [
+    gauge('tollgate_resident_bytes', 'Resident memory of the process.', residentBytes),
+    gauge('tollgate_heap_bytes', 'JavaScript heap in use.', heapBytes),
+    gauge('tollgate_resources', 'Sockets, timers and whatever else keeps the process busy.', resources),
+    metric('tollgate_event_loop_delay_seconds', { type: 'gauge', help: delay }, [
+      ['{quantile="0.99"}', delayP99Ms / 1_000],
+      ['{quantile="1"}', delayMostMs / 1_000],
+    ]),
+  ]
+}
+
+function vendorsDown({ keysParked, targetsDown }: VendorGauges): readonly string[] {
+  const parked = keysParked.map(({ vendor, reason, count }): Sample => [
+    `{vendor="${vendor}",reason="${reason}"}`,
+    count,
+  ])
+  const down = targetsDown.map(({ vendor, count }): Sample => [`{vendor="${vendor}"}`, count])
+  const [keys, targets] = ['Our keys at vendors that are parked, by reason.', 'Targets whose circuit is not closed.']
+  return [
+    metric('tollgate_vendor_key_parked', { type: 'gauge', help: keys }, parked),
+    metric('tollgate_targets_down', { type: 'gauge', help: targets }, down),
+  ]
 }
 
 function reconciled({ atMs, violations, over, under, busy }: ReconciliationFigures): readonly string[] {

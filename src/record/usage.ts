@@ -1,17 +1,21 @@
 import type { Attempt, Caller, Call, Outcome, Part, Target, Usage, UsageRecord } from '../core/call.ts'
+import { pricedOnly } from '../core/measure.ts'
 import type { Nanos } from '../core/money.ts'
 import { charge, type Counts, priceOf, type PriceSet, type Unit, unitNames, type UnitPrices } from '../core/price.ts'
 import { rateFor, type RateFacts } from '../core/rates.ts'
 
-/** What of these counts has a price; the rest is named as an anomaly instead of failing a call that was served. */
-export function pricedCounts(usage: Usage, prices: { readonly nanos: UnitPrices }): Usage {
+/**
+ * Usage as it is recorded. What of it has no price stays in it as a quantity and is named as an anomaly: a call that was
+ * served does not fail for it, and it is not lost. `pricedOnly` (core/measure.ts) says what of it is charged.
+ */
+export function recordedUsage(usage: Usage, prices: { readonly nanos: UnitPrices }): Usage {
   const counts: Partial<Record<Unit, number>> = {}
   const unpriced: string[] = []
   for (const unit of unitNames) {
     const count = usage.counts[unit]
     if (!count) continue
     if (priceOf(prices, unit) === undefined) unpriced.push(`unpriced_${unit}`)
-    else counts[unit] = count
+    counts[unit] = count
   }
   if (prices.nanos.request !== undefined) counts.request = 1
   const anomalies = [...(usage.anomalies ?? []), ...unpriced]
@@ -55,7 +59,7 @@ export function usageRecord(facts: RecordFacts): UsageRecord {
     prices: facts.prices,
     ...(rate.lengthTier !== undefined && { lengthTier: rate.lengthTier }),
     usage,
-    priced: charge(usage.counts, rate),
+    priced: charge(pricedOnly(usage.counts, rate.nanos), rate),
     charge: facts.charge,
     parts: facts.parts,
     attempts: closeLast(facts),
@@ -89,6 +93,6 @@ function costOf(
   const costs = target?.costs
   if (!costs) return undefined
   const rate = rateFor(costs, rated)
-  const known = pricedCounts({ counts, source: 'fixed' }, rate)
-  return { cost: charge(known.counts, rate), costCurrency: costs.currency }
+  const known = recordedUsage({ counts, source: 'fixed' }, rate)
+  return { cost: charge(pricedOnly(known.counts, rate.nanos), rate), costCurrency: costs.currency }
 }

@@ -10,6 +10,8 @@ const tripSlowInARow = 10
 /** The share of calls that fail or are slow, over the last minute or so, and the calls that it takes to be sure. */
 const tripShare = 0.5
 const tripCalls = 10
+/** Below this share of failures, over as many calls of our own, another replica's word alone opens nothing. */
+const soundShare = 0.1
 const halfLifeMs = 30_000
 const firstPauseMs = 1_000
 const longestPauseMs = 60_000
@@ -118,8 +120,31 @@ function opened(circuit: Circuit, { nowMs, random }: Fault): Circuit {
   // Calls that were under way when it opened fail one after another: they are no news.
   if (circuit.state === 'open' && nowMs < circuit.retryAtMs) return circuit
   const pauseMs = Math.min(longestPauseMs, Math.max(firstPauseMs, circuit.pauseMs * 2))
-  const retryAtMs = nowMs + pauseMs * (1 + (random() - 0.5) * 2 * pauseJitter)
+  const retryAtMs = nowMs + jittered(pauseMs, random)
   return { ...circuit, state: 'open', pauseMs, retryAtMs, wellInARow: 0, slowInARow: 0, slow: nothingYet }
+}
+
+/**
+ * Another replica has opened its circuit for so long. Whose own calls go well waits for one failure of his own; all
+ * others take its word, and their probes say when it is over.
+ */
+export function heardOpen(circuit: Circuit, { nowMs, random, forMs }: Fault & { readonly forMs: number }): Circuit {
+  if (circuit.state !== 'closed') return circuit
+  const { weight, sum } = decayed(circuit.errors, nowMs, halfLifeMs)
+  if (weight >= tripCalls && sum / weight < soundShare)
+    return { ...circuit, failedInARow: Math.max(circuit.failedInARow, tripInARow - 1) }
+  const pauseMs = Math.min(longestPauseMs, forMs)
+  const retryAtMs = nowMs + jittered(pauseMs, random)
+  return { ...circuit, state: 'open', pauseMs, retryAtMs, wellInARow: 0, slowInARow: 0, slow: nothingYet }
+}
+
+/** Another replica's probes have gone well: ours may be made at once. */
+export function heardClosed(circuit: Circuit, nowMs: number): Circuit {
+  return circuit.state === 'open' ? { ...circuit, retryAtMs: Math.min(circuit.retryAtMs, nowMs) } : circuit
+}
+
+function jittered(pauseMs: number, random: Random): number {
+  return pauseMs * (1 + (random() - 0.5) * 2 * pauseJitter)
 }
 
 /** The share of failures, from 0 to 1, with the benefit of a doubt of two calls. */

@@ -9,6 +9,8 @@ import {
   entered,
   errorRate,
   failed,
+  heardClosed,
+  heardOpen,
   isReady,
   newCircuit,
   probed,
@@ -17,6 +19,7 @@ import {
   wasQuick,
   wasSlow,
 } from './circuit.ts'
+import type { Sighting } from './sightings.ts'
 
 /** Targets whose figures are kept; beyond it those that were not asked for the longest time are forgotten. */
 const targetLimit = 20_000
@@ -90,16 +93,24 @@ export interface Health {
   enter(target: string, how: { readonly isLastResort: boolean; readonly slowMs: number | undefined }): Visit | undefined
   /** What a user thinks of an answer, from 0 to 1. */
   rated(target: string, mark: number): void
+  /** Takes what another replica has seen of a target for a hint. */
+  heard(seen: TargetSighting): void
+  /** What another replica should know of a target. */
+  sightings(target: string): readonly Sighting[]
 }
 
-interface Tools {
+export type TargetSighting = Extract<Sighting, { readonly target: string }>
+
+export interface HealthTools {
   readonly clock: Pick<Clock, 'now' | 'elapsed'>
   readonly random: Random
   readonly log: Log
+  /** Hears of what other replicas should know. */
+  readonly tell: (sighting: Sighting) => void
 }
 
 /** How the targets do, as this process sees it. */
-export function openHealth(tools: Tools): Health {
+export function openHealth(tools: HealthTools): Health {
   const known = new Map<string, Figures>()
   const figuresOf = (target: string): Figures => {
     const figures = known.get(target) ?? fresh()
@@ -121,12 +132,34 @@ export function openHealth(tools: Tools): Health {
       figures.circuit = letIn.circuit
       return visit({ tools, target, figures, isProbe: letIn.isProbe, slowMs })
     },
-    rated(target, mark) {
-      const figures = figuresOf(target)
-      const sample = { value: mark, nowMs: tools.clock.elapsed(), halfLifeMs: feedbackHalfLifeMs }
-      figures.feedback = added(figures.feedback, sample)
+    rated(target, score) {
+      rate(tools, figuresOf(target), score)
+      tools.tell({ kind: 'rated', target, score })
+    },
+    heard: (seen) => hear(tools, figuresOf(seen.target), seen),
+    sightings(target) {
+      const { circuit } = known.get(target) ?? fresh()
+      const forMs = Math.ceil(circuit.retryAtMs - tools.clock.elapsed())
+      return circuit.state === 'open' && forMs > 0 ? [{ kind: 'circuit_open', target, forMs }] : []
     },
   }
+}
+
+function rate({ clock }: HealthTools, figures: Figures, value: number): void {
+  figures.feedback = added(figures.feedback, { value, nowMs: clock.elapsed(), halfLifeMs: feedbackHalfLifeMs })
+}
+
+function hear(tools: HealthTools, figures: Figures, seen: TargetSighting): void {
+  if (seen.kind === 'rated') return rate(tools, figures, seen.score)
+  const { clock, random, log } = tools
+  const nowMs = clock.elapsed()
+  const from = figures.circuit.state
+  figures.circuit =
+    seen.kind === 'circuit_open'
+      ? heardOpen(figures.circuit, { nowMs, random, forMs: seen.forMs })
+      : heardClosed(figures.circuit, nowMs)
+  const { state: to } = figures.circuit
+  if (to !== from) log('circuit', { target: seen.target, from, to, heard: true })
 }
 
 function fresh(): Figures {
@@ -162,7 +195,7 @@ function shown(figures: Figures, nowMs: number): TargetHealth {
 }
 
 interface Visiting {
-  readonly tools: Tools
+  readonly tools: HealthTools
   readonly target: string
   readonly figures: Figures
   readonly isProbe: boolean
@@ -225,6 +258,8 @@ function visit(visiting: Visiting): Visit {
 function told({ tools, target, figures }: Visiting, from: CircuitState): void {
   const { state, pauseMs } = figures.circuit
   tools.log('circuit', { target, from, to: state, ...(state === 'open' && { pauseMs }) })
+  if (state === 'open') tools.tell({ kind: 'circuit_open', target, forMs: pauseMs })
+  if (state === 'closed') tools.tell({ kind: 'circuit_closed', target })
 }
 
 function usualSlowMs(firstContentMs: Decayed, nowMs: number): number | undefined {

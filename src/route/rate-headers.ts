@@ -2,6 +2,8 @@
 export interface Remaining {
   readonly of: 'requests' | 'tokens'
   readonly left: number
+  /** Of how much; undefined where that is not said. */
+  readonly limit: number | undefined
   /** Milliseconds until it is whole again; undefined where that is not said. */
   readonly resetMs: number | undefined
 }
@@ -22,7 +24,15 @@ export function remainingIn(headers: Readonly<Record<string, string>>, nowMs: nu
     const of = found?.[1]
     if ((of !== 'requests' && of !== 'tokens') || !/^\d{1,15}$/.test(value)) return []
     const reset = headers[name.replace('remaining', 'reset')]
-    return [{ of, left: +value, resetMs: reset === undefined ? undefined : resetIn(reset, nowMs) }]
+    const limit = headers[name.replace('remaining', 'limit')] ?? ''
+    return [
+      {
+        of,
+        left: +value,
+        limit: /^\d{1,15}$/.test(limit) ? +limit : undefined,
+        resetMs: reset === undefined ? undefined : resetIn(reset, nowMs),
+      },
+    ]
   })
 }
 

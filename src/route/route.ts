@@ -4,7 +4,14 @@ import { type Decayed, meanOf } from '../core/decayed.ts'
 import { drawOf } from '../core/draw.ts'
 import { GatewayError } from '../core/errors.ts'
 import { promptOf } from '../core/prompt.ts'
-import { defaultRouting, type KeyClass, type RoutingPolicy, targetName, type Weights } from '../core/routing.ts'
+import {
+  defaultRouting,
+  type KeyClass,
+  type KeyRouting,
+  type RoutingPolicy,
+  targetName,
+  type Weights,
+} from '../core/routing.ts'
 import { type Asked, isNamed, refusalOf } from './eligible.ts'
 import { expectedCost } from './expected.ts'
 import type { TargetHealth } from './health.ts'
@@ -29,7 +36,13 @@ export function notSetUp(model: Model): GatewayError {
 export interface Sight {
   health(target: Target): TargetHealth
   /** Whether a vendor key of the call's class is free. */
-  keys(wanted: KeyWanted): { readonly isReady: boolean; readonly why?: string; readonly retryInMs: number }
+  keys(wanted: KeyWanted): {
+    readonly isReady: boolean
+    readonly why?: string
+    readonly retryInMs: number
+    /** Of the vendor's limits, the share that is left; absent: nobody has said. */
+    readonly quota?: number
+  }
   /** Where this session, or the model's last call, was served. */
   readonly before: string | undefined
   /** Output tokens that the call is expected to have. */
@@ -42,6 +55,8 @@ export interface RouteRequest extends Omit<Asked, 'prompt'> {
   readonly keyClass: KeyClass
   /** What the call has in common with others, see affinity.ts. */
   readonly affinity: string | undefined
+  /** What the caller's key says of his calls. */
+  readonly preference?: KeyRouting | undefined
 }
 
 /** One target, and what was made of it. */
@@ -55,6 +70,8 @@ export interface Considered {
   /** Why it is not tried, or not before the others. */
   readonly why?: string
   readonly retryInMs: number
+  /** Of the vendor's limits, the share that is left. */
+  readonly quota?: number
 }
 
 export interface Route {
@@ -82,10 +99,19 @@ export function route(request: RouteRequest, sight: Sight): Route {
   return { targets, refused: looked.filter(({ retryInMs }) => retryInMs === Infinity) }
 }
 
-/** The model's policy, with the strategy that the caller asks for. */
-export function policyOf({ model, wish }: Pick<RouteRequest, 'model' | 'wish'>): RoutingPolicy {
-  const policy = model.routing ?? defaultRouting
+/** The model's policy, with what the caller's key says of it, and the strategy that he asks for. */
+export function policyOf({
+  model,
+  wish,
+  preference,
+}: Pick<RouteRequest, 'model' | 'wish' | 'preference'>): RoutingPolicy {
+  const own = model.routing ?? defaultRouting
+  const policy = preference ? preferred(own, preference) : own
   return wish.strategy === undefined ? policy : { ...policy, strategy: wish.strategy }
+}
+
+function preferred(policy: RoutingPolicy, { weights, strategy = weights && 'score' }: KeyRouting): RoutingPolicy {
+  return { ...policy, ...(strategy !== undefined && { strategy }), ...(weights !== undefined && { weights }) }
 }
 
 function look(asked: Asked & Pick<RouteRequest, 'keyClass'>, sight: Sight, target: Target): Considered {
@@ -103,7 +129,15 @@ function look(asked: Asked & Pick<RouteRequest, 'keyClass'>, sight: Sight, targe
   if (keys.why === 'no_key') return never('no_key')
   const why = isReady ? keys.why : state === 'open' ? 'circuit_open' : 'probing'
   const wait = Math.max(retryInMs, keys.retryInMs)
-  return { target, name, isReady: isReady && keys.isReady, state, ...(why !== undefined && { why }), retryInMs: wait }
+  return {
+    target,
+    name,
+    isReady: isReady && keys.isReady,
+    state,
+    ...(why !== undefined && { why }),
+    retryInMs: wait,
+    ...(keys.quota !== undefined && keys.quota < 1 && { quota: keys.quota }),
+  }
 }
 
 interface Ordering {
@@ -176,7 +210,7 @@ function standingsOf(ready: readonly Considered[], { request, sight, promptBound
   const priced = ready.some(({ target }) => target.costs !== undefined)
   const currency = model.prices?.currency ?? 'USD'
   return seen.map(({ considered, health }) => {
-    const { target } = considered
+    const { target, quota } = considered
     const mark = (target.quality ?? 100) / 100
     return {
       ...bare(request)(considered),
@@ -194,6 +228,7 @@ function standingsOf(ready: readonly Considered[], { request, sight, promptBound
       quality: mark * (1 - health.errorRate) * (health.feedback ?? 1),
       bestQuality: mark,
       inFlight: health.inFlight,
+      ...(quota !== undefined && { quota }),
     }
   })
 }

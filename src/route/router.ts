@@ -1,12 +1,21 @@
 import type { Call, Target } from '../core/call.ts'
 import type { Catalog, Model } from '../core/catalog.ts'
 import type { Random } from '../core/draw.ts'
-import { type Candidate, type Enter, type KeyClass, type Place, targetName, type Wish } from '../core/routing.ts'
+import {
+  type Candidate,
+  type Enter,
+  type KeyClass,
+  type KeyRouting,
+  type Place,
+  targetName,
+  type Wish,
+} from '../core/routing.ts'
 import type { Clock, Log } from '../ports.ts'
 import { affinityOf, openSessions, type Sessions } from './affinity.ts'
 import { isNamed } from './eligible.ts'
 import { openOutputs, type Outputs } from './expected.ts'
 import { type Health, openHealth, type TargetHealth } from './health.ts'
+import type { Sighting } from './sightings.ts'
 import { openRetryBudget, type RetryBudget } from './retry-budget.ts'
 import { type Considered, policyOf, route } from './route.ts'
 import { type KeyHealth, openVendorKeys, type VendorKeys } from './vendor-keys.ts'
@@ -19,6 +28,8 @@ export interface Routing {
   readonly accountId: number
   readonly wish: Wish
   readonly keyClass: KeyClass
+  /** What the caller's key says of his calls. */
+  readonly preference?: KeyRouting | undefined
   refuses(target: Target): string | undefined
   /** Whether a target's vendor passes calls on to vendors of its own. */
   choosesVendors?(target: Target): boolean
@@ -52,12 +63,20 @@ export interface Router {
   /** What a user thinks of an answer of a target, from 0 to 1. */
   rated(target: Target, mark: number): void
   report(catalog: Catalog): { readonly targets: readonly TargetReport[]; readonly vendors: readonly VendorReport[] }
+  /** From now on this hears of all that others should know. */
+  watch(listener: (sighting: Sighting) => void): void
+  /** Takes in what another replica has seen. */
+  hear(sighting: Sighting, catalog: Catalog): void
+  /** What a replica that has just come should know. */
+  sightings(catalog: Catalog): readonly Sighting[]
 }
 
 export interface RouterTools {
   readonly clock: Pick<Clock, 'now' | 'elapsed'>
   readonly random: Random
   readonly log: Log
+  /** Tells one secret from another without saying anything of it, the same on all replicas. Absent: nothing is shared. */
+  readonly mark?: (secret: string) => string
 }
 
 interface State extends RouterTools {
@@ -68,11 +87,13 @@ interface State extends RouterTools {
 }
 
 export function openRouter(tools: RouterTools): Router {
-  const { clock, random } = tools
+  const { clock, random, mark = () => 'none' } = tools
+  const listeners: ((sighting: Sighting) => void)[] = []
+  const tell = (sighting: Sighting): void => listeners.forEach((listener) => listener(sighting))
   const state: State = {
     ...tools,
-    health: openHealth(tools),
-    keys: openVendorKeys(tools),
+    health: openHealth({ ...tools, tell }),
+    keys: openVendorKeys({ ...tools, mark, tell }),
     sessions: openSessions(clock),
     outputs: openOutputs(clock),
   }
@@ -83,7 +104,29 @@ export function openRouter(tools: RouterTools): Router {
     route: (routing) => routed(state, routing),
     rated: (target, mark) => state.health.rated(targetName(target), mark),
     report: (catalog) => report(state, catalog),
+    watch: (listener) => void listeners.push(listener),
+    hear: (sighting, catalog) => hear(state, sighting, catalog),
+    sightings: (catalog) => sightings(state, catalog),
   }
+}
+
+/** Only of what is offered here: nobody can make us remember anything else. */
+function hear({ health, keys }: State, sighting: Sighting, catalog: Catalog): void {
+  if ('target' in sighting) {
+    const isOurs = catalog.vendors.has(sighting.target.split('/')[0] ?? '')
+    if (isOurs) health.heard(sighting)
+    return
+  }
+  const entry = catalog.vendors.get(sighting.vendor)
+  if (entry) keys.heard(entry, sighting)
+}
+
+function sightings({ health, keys }: State, catalog: Catalog): readonly Sighting[] {
+  const targets = new Set([...catalog.models.values()].flatMap((model) => model.targets.map(targetName)))
+  return [
+    ...[...catalog.vendors.values()].flatMap((entry) => keys.sightings(entry)),
+    ...[...targets].flatMap((target) => health.sightings(target)),
+  ]
 }
 
 /** Calls that share nothing stay where the model's last one was, under a name that no affinity has. */

@@ -17,6 +17,8 @@ export interface Standing {
   readonly bestQuality: number
   readonly inFlight: number
   readonly weight: number
+  /** Of the vendor's limits, the share that is left, from 0 to 1; absent: nobody has said. */
+  readonly quota?: number
 }
 
 export interface Scored {
@@ -83,9 +85,12 @@ function bestOf(standings: readonly Standing[]): Best {
   }
 }
 
+/** Below this share of its vendor's limits a target counts as dearer, the more so the less is left. */
+const scarceQuota = 0.1
+
 /** From 0 to 1. Never falls where the target gets better in one respect and stays as it is in the others. */
-function scoreOf({ cost, timeMs, quality }: Standing, best: Best, weights: Weights): number {
-  const cheap = costPart(cost, best.cost)
+function scoreOf({ cost, timeMs, quality, quota = 1 }: Standing, best: Best, weights: Weights): number {
+  const cheap = costPart(cost, best.cost) * Math.min(1, quota / scarceQuota)
   // Nobody has seen it slow: it is tried, and then it is known.
   const fast = timeMs === undefined || timeMs <= 0 ? 1 : Math.min(1, (best.timeMs ?? timeMs) / timeMs)
   const good = best.quality === 0 ? 1 : Math.min(1, quality / best.quality)

@@ -1,38 +1,34 @@
-import { added, type Decayed, decayed, nothingYet } from '../core/decayed.ts'
 import { fitsAny } from '../core/glob.ts'
 import type { Target } from '../core/call.ts'
 import type { VendorEntry } from '../core/catalog.ts'
 import { type KeyClass, type KeyPriority, keysOf, type TryFailure, type VendorKey } from '../core/routing.ts'
-import type { Clock, Log } from '../ports.ts'
+import {
+  type HeldKey,
+  type KeySighting,
+  type KeyState,
+  type KeyTools,
+  newKeyState,
+  noteFailure,
+  noteHeard,
+  noteRemaining,
+  noteWorked,
+  quotaOf,
+  sightingsOf,
+  used,
+  usesOf,
+  waitOf,
+} from './key-state.ts'
 import { remainingIn } from './rate-headers.ts'
+import type { ParkReason, Sighting } from './sightings.ts'
 
 /** Keys and models whose state is kept; the oldest are forgotten first. */
 const stateLimit = 50_000
-const useHalfLifeMs = 60_000
-/** A key that was refused may have been renewed at the vendor: it is tried again, ever more seldom. */
-const firstParkMs = 30_000
-const longestParkMs = 1_800_000
-/** For a vendor that says that it is busy, but not for how long. */
-const defaultBusyMs = 1_000
-const longestBusyMs = 600_000
 
 /** Which keys a class of calls may use, best first. Those of `vip` are kept for them. */
 const allowed: Readonly<Record<KeyPriority, readonly KeyPriority[]>> = {
   vip: ['vip', 'normal'],
   normal: ['normal'],
   test: ['test', 'normal'],
-}
-
-export type ParkReason = 'out_of_credit' | 'refused'
-
-interface KeyState {
-  inFlight: number
-  uses: Decayed
-  parked:
-    | { readonly reason: ParkReason; readonly status: number; readonly untilMs: number; readonly times: number }
-    | undefined
-  /** By the vendor's model: until when it takes nothing with this key. */
-  readonly busy: Map<string, number>
 }
 
 /** A key as the page of health shows it: never its secret. */
@@ -44,6 +40,8 @@ export interface KeyHealth {
   readonly retryInMs: number
   /** Models for which it has reached the vendor's limit. */
   readonly busy: readonly string[]
+  /** By model: the share that is left of the vendor's limits, from 0 to 1, where the vendor has said it of late. */
+  readonly quota: Readonly<Record<string, number>>
 }
 
 /** The use of a key by one try. */
@@ -69,6 +67,8 @@ export interface VendorKeys {
     readonly isReady: boolean
     readonly why?: 'no_key' | 'keys_parked' | 'keys_busy'
     readonly retryInMs: number
+    /** Of the vendor's limits, the share that is left to the key that has most of it, from 0 to 1. */
+    readonly quota: number
   }
   /** The key that is least used; where none is free and `isLastResort`, the one that is free soonest. */
   take(
@@ -76,15 +76,14 @@ export interface VendorKeys {
     how: { readonly without: ReadonlySet<string>; readonly isLastResort: boolean },
   ): KeyUse | undefined
   shown(entry: VendorEntry): readonly KeyHealth[]
-}
-
-interface Tools {
-  readonly clock: Pick<Clock, 'now' | 'elapsed'>
-  readonly log: Log
+  /** Takes what another replica has seen of a key of this vendor for our own. */
+  heard(entry: VendorEntry, seen: KeySighting): void
+  /** What another replica should know of the keys of this vendor. */
+  sightings(entry: VendorEntry): readonly Sighting[]
 }
 
 /** What this process has seen of the vendors' keys. */
-export function openVendorKeys(tools: Tools): VendorKeys {
+export function openVendorKeys(tools: KeyTools): VendorKeys {
   const states = new Map<string, KeyState>()
   const { clock } = tools
   const stateOf = ({ id: vendor }: VendorEntry, { id, secret }: VendorKey): KeyState => {
@@ -92,30 +91,36 @@ export function openVendorKeys(tools: Tools): VendorKeys {
     const name = `${vendor}\n${id}\n${secret}`
     const known = states.get(name)
     if (known) return known
-    const state: KeyState = { inFlight: 0, uses: nothingYet, parked: undefined, busy: new Map() }
+    const state = newKeyState()
     states.set(name, state)
     const [oldest = name] = states.keys()
     if (states.size > stateLimit) states.delete(oldest)
     return state
   }
+  const heldOf = (entry: VendorEntry) =>
+    keysOf(entry).map((key): HeldKey => ({ entry, key, state: stateOf(entry, key) }))
   const fitting = ({ entry, target, keyClass }: KeyWanted) =>
     keysOf(entry)
       .filter((key) => serves(key, target, keyClass))
-      .map((key) => ({ key, state: stateOf(entry, key) }))
+      .map((key): HeldKey => ({ entry, key, state: stateOf(entry, key) }))
 
   return {
     look(wanted) {
       const nowMs = clock.elapsed()
-      const waits = fitting(wanted).map(({ state }) => waitOf(state, wanted.target.model, nowMs))
+      const { model } = wanted.target
+      const held = fitting(wanted)
+      const waits = held.map(({ state }) => waitOf(state, model, nowMs))
       const retryInMs = Math.min(...waits)
-      if (waits.length === 0) return { isReady: false, why: 'no_key', retryInMs: 0 }
-      if (retryInMs <= 0) return { isReady: true, retryInMs: 0 }
-      const isParked = fitting(wanted).every(({ state }) => (state.parked?.untilMs ?? 0) > nowMs)
-      return { isReady: false, why: isParked ? 'keys_parked' : 'keys_busy', retryInMs }
+      if (waits.length === 0) return { isReady: false, why: 'no_key', retryInMs: 0, quota: 1 }
+      const free = held.filter((_, at) => (waits[at] ?? 0) <= 0)
+      const quota = Math.max(0, ...free.map(({ state }) => quotaOf(state, model, nowMs)))
+      if (free.length > 0) return { isReady: true, retryInMs: 0, quota }
+      const isParked = held.every(({ state }) => (state.parked?.untilMs ?? 0) > nowMs)
+      return { isReady: false, why: isParked ? 'keys_parked' : 'keys_busy', retryInMs, quota }
     },
     take(wanted, { without, isLastResort }) {
       const nowMs = clock.elapsed()
-      const { target, keyClass, entry } = wanted
+      const { target, keyClass } = wanted
       const left = fitting(wanted).filter(({ key }) => !without.has(key.id))
       const free = left.filter(({ state }) => waitOf(state, target.model, nowMs) <= 0)
       const order = allowed[keyClass.priority]
@@ -127,9 +132,13 @@ export function openVendorKeys(tools: Tools): VendorKeys {
           : isLastResort
             ? left.toSorted((a, b) => waitOf(a.state, target.model, nowMs) - waitOf(b.state, target.model, nowMs))
             : []
-      return chosen && useOf(tools, { ...chosen, entry, model: target.model })
+      return chosen && useOf(tools, chosen, target.model)
     },
-    shown: (entry) => keysOf(entry).map((key) => shown(key, stateOf(entry, key), clock.elapsed())),
+    shown: (entry) => heldOf(entry).map((held) => shown(held, clock.elapsed())),
+    heard(entry, seen) {
+      for (const held of heldOf(entry)) if (held.key.id === seen.key) noteHeard(tools, held, seen)
+    },
+    sightings: (entry) => heldOf(entry).flatMap((held) => sightingsOf(tools, held)),
   }
 }
 
@@ -142,81 +151,39 @@ function serves(key: VendorKey, target: Target, { priority, scenario }: KeyClass
   )
 }
 
-function waitOf({ parked, busy }: KeyState, model: string, nowMs: number): number {
-  return Math.max(parked?.untilMs ?? 0, busy.get(model) ?? 0) - nowMs
+function lessUsed(a: HeldKey, b: HeldKey, nowMs: number): number {
+  const uses = usesOf(a.state, nowMs) - usesOf(b.state, nowMs)
+  return a.state.inFlight - b.state.inFlight || uses || (a.key.id < b.key.id ? -1 : 1)
 }
 
-interface Held {
-  readonly key: VendorKey
-  readonly state: KeyState
-}
-
-function lessUsed(a: Held, b: Held, nowMs: number): number {
-  const uses = ({ state }: Held): number => decayed(state.uses, nowMs, useHalfLifeMs).sum
-  return a.state.inFlight - b.state.inFlight || uses(a) - uses(b) || (a.key.id < b.key.id ? -1 : 1)
-}
-
-interface Using extends Held {
-  readonly entry: VendorEntry
-  /** The vendor's. */
-  readonly model: string
-}
-
-function useOf(tools: Tools, { key, state, entry, model }: Using): KeyUse {
+/** `model` is the vendor's. */
+function useOf(tools: KeyTools, held: HeldKey, model: string): KeyUse {
   const { clock } = tools
   const startedMs = clock.elapsed()
-  state.inFlight++
-  state.uses = added(state.uses, { value: 1, nowMs: startedMs, halfLifeMs: useHalfLifeMs })
-  const busyFor = (ms: number): void => void state.busy.set(model, clock.elapsed() + Math.min(ms, longestBusyMs))
+  used(held.state, startedMs)
   return {
-    key,
-    heard(headers) {
-      const used = remainingIn(headers, clock.now()).filter(({ left }) => left === 0)
-      const waits = used.flatMap(({ resetMs }) => (resetMs === undefined ? [] : [resetMs]))
-      if (waits.length > 0) busyFor(Math.max(...waits))
-    },
-    failed(failure) {
-      if (failure.fault === 'busy') busyFor(failure.retryAfterMs ?? defaultBusyMs)
-      if (failure.fault !== 'account') return
-      if (isOfKey(failure)) park(tools, { key, state, entry, model }, failure)
-      else busyFor(firstParkMs)
-    },
-    worked() {
-      if (!state.parked) return
-      state.parked = undefined
-      tools.log('vendor_key_works', { vendor: entry.id, key: key.id })
-    },
+    key: held.key,
+    heard: (headers) => noteRemaining(tools, held, { model, left: remainingIn(headers, clock.now()) }),
+    failed: (failure) => noteFailure(tools, held, { model, failure }),
+    worked: () => noteWorked(tools, held, startedMs),
     over() {
-      state.inFlight--
+      held.state.inFlight--
     },
   }
 }
 
-/** Whether the key is at fault, or what it asked for: a model that is not there, or not there for us. */
-function isOfKey({ about, status }: TryFailure): boolean {
-  return about !== 'model' && status !== 403 && status !== 404
-}
-
-/** Told once for each time, so that an operator hears of it and the log is not filled. */
-function park({ clock, log }: Tools, { key, state, entry }: Using, { status }: TryFailure): void {
-  const nowMs = clock.elapsed()
-  if (state.parked && state.parked.untilMs > nowMs) return
-  // A 429 that is about the account says that its quota is used up, not that it is asked too often.
-  const reason: ParkReason = status === 402 || status === 429 ? 'out_of_credit' : 'refused'
-  const times = (state.parked?.times ?? 0) + 1
-  const parkMs = Math.min(longestParkMs, firstParkMs * 2 ** Math.min(times - 1, 10))
-  state.parked = { reason, status, untilMs: nowMs + parkMs, times }
-  log('vendor_key_parked', { vendor: entry.id, key: key.id, reason, status, forMs: parkMs })
-}
-
-function shown({ id, priority }: VendorKey, { inFlight, parked, busy }: KeyState, nowMs: number): KeyHealth {
+function shown({ key, state }: HeldKey, nowMs: number): KeyHealth {
+  const { inFlight, parked, busy, quota } = state
   const isParked = parked !== undefined && parked.untilMs > nowMs
   return {
-    id,
-    priority,
+    id: key.id,
+    priority: key.priority,
     inFlight,
     parked: isParked ? parked.reason : undefined,
     retryInMs: isParked ? Math.ceil(parked.untilMs - nowMs) : 0,
     busy: [...busy].flatMap(([model, untilMs]) => (untilMs > nowMs ? [model] : [])),
+    quota: Object.fromEntries(
+      [...quota].flatMap(([model, { share, untilMs }]) => (untilMs > nowMs ? [[model, share]] : [])),
+    ),
   }
 }

@@ -1,7 +1,7 @@
 import type { Json, JsonObject } from '../core/call.ts'
 import type { Counts, Unit } from '../core/price.ts'
 import { normalUsage, rawUsage } from '../core/usage.ts'
-import { isObject, objectsOf } from '../core/wire.ts'
+import { isObject, objectsOf, stringOf } from '../core/wire.ts'
 import type { VendorUsage } from './vendor.ts'
 
 /** Fields of a usage object that we read. */
@@ -14,6 +14,8 @@ const fields = [
   'output_tokens_details',
   'server_tool_use',
   'iterations',
+  'inference_geo',
+  'speed',
 ] as const
 
 /** Passes of the model over one request that are counted; a turn has a compaction and some dozens of server tools. */
@@ -50,9 +52,35 @@ export function usageOf(usage: JsonObject, isFinal = true): VendorUsage {
   const counts: Partial<Record<Unit, number>> = { ...splitWrites(counted.counts, totals.hourly) }
   const searches = countOf(nested(top, 'server_tool_use', 'web_search_requests'), maxSearches)
   if (searches > 0) counts.search = searches
-  // A second opinion from a dearer model has a price of its own, which a price set of this model does not hold.
-  const advised = passes.some(({ type }) => type === 'advisor_message')
-  return { counts, anomalies: [...counted.anomalies, ...(advised ? ['other_model_used'] : [])] }
+  const advising = passes.filter(({ type }) => type === 'advisor_message')
+  const advised = advising.length > 0 ? advisorOf(totalsOf(advising)) : undefined
+  Object.assign(counts, advised?.counts)
+  const anomalies = [...counted.anomalies, ...(advised ? ['other_model_used', ...advised.anomalies] : [])]
+  return { counts, anomalies, ...placeOf(top) }
+}
+
+/** A second opinion, of a dearer model: it has prices of its own. What it writes to a cache counts as what it reads. */
+function advisorOf(totals: Totals): VendorUsage {
+  const { counts, anomalies } = normalOf(totals, { isFinal: true, reasoning: undefined })
+  const { input = 0, cache_write_5m: written = 0, cached_input: cached = 0, output = 0 } = counts
+  const told = { advisor_input: input + written, advisor_cached_input: cached, advisor_output: output }
+  return {
+    counts: Object.fromEntries(Object.entries(told).filter(([, count]) => count > 0)),
+    anomalies: anomalies.map((anomaly) => `advisor_${anomaly}`),
+  }
+}
+
+const maxWordLength = 64
+/** The words for what has no price of its own. */
+const anywhere: ReadonlySet<string> = new Set(['', 'global', 'not_available'])
+const plainSpeeds: ReadonlySet<string> = new Set(['', 'standard'])
+
+function placeOf({ inference_geo: geo, speed: told }: JsonObject): Pick<VendorUsage, 'region' | 'speed'> {
+  const [region, speed] = [geo, told].map((word) => stringOf(word).slice(0, maxWordLength))
+  return {
+    ...(region !== undefined && !anywhere.has(region) && { region }),
+    ...(speed !== undefined && !plainSpeeds.has(speed) && { speed }),
+  }
 }
 
 interface Totals {

@@ -10,7 +10,7 @@ import { createReader, readReply } from './anthropic-answer.ts'
 import { countedBody, passedBody } from './anthropic-passing.ts'
 import { translate } from './anthropic-request.ts'
 import { bedrockException, bedrockFailure, countAt, streamType, tokensCounted } from './bedrock.ts'
-import { jsonPost } from './json-post.ts'
+import { bedrockPost } from './bedrock-post.ts'
 import type { Piece, ReaderOptions, Vendor, VendorAccess } from './vendor.ts'
 
 /*
@@ -31,7 +31,7 @@ export const bedrockInvoke: Vendor = {
   request(call, target, access, stream) {
     const url = `${access.baseUrl}/model/${encodeURIComponent(target.model)}/invoke${stream ? '-with-response-stream' : ''}`
     const { body, dropped } = bodyFor(call, target)
-    return { ...jsonPost({ url, access, stream, body: {}, dropped, streamType }), body }
+    return { ...bedrockPost(target, { url, access, stream, body: {}, dropped, streamType }), body }
   },
   reader,
   reply: readReply,

@@ -5,16 +5,15 @@ import type { Counts } from '../core/price.ts'
 import type { ServerEvent } from '../core/sse.ts'
 import { isObject, objectsOf, parseJson, stringOf } from '../core/wire.ts'
 import type { VendorHead, VendorRequest } from '../ports.ts'
+import { bedrockPost } from './bedrock-post.ts'
 import { converseRequest, signedFormat } from './bedrock-request.ts'
 import { broken, errorInside, failureOf, type TroubleRule } from './failure.ts'
 import { createUsageReader, innerChunk, innerCompletion, innerToolCall } from './inner-answer.ts'
-import { jsonPost } from './json-post.ts'
 import type { Piece, ReaderOptions, Vendor, VendorAccess, VendorFailure, VendorReply, VendorUsage } from './vendor.ts'
 
 /*
- * Amazon Bedrock's Converse: https://bedrock-runtime.REGION.amazonaws.com/model/ID/converse and …/converse-stream, with
- * a Bedrock API key as bearer token (https://docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html). Requests
- * signed with an access key are not made: a signature needs the time, and adapters have none.
+ * Amazon Bedrock's Converse: https://bedrock-runtime.REGION.amazonaws.com/model/ID/converse and …/converse-stream. The
+ * key is a Bedrock API key (https://docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html) or an access key.
  */
 
 export const streamType = 'application/vnd.amazon.eventstream'
@@ -30,7 +29,10 @@ const finishes: Readonly<Record<string, string>> = {
 }
 
 const troubles: readonly TroubleRule[] = [
-  { code: /^(AccessDenied|UnrecognizedClient|ExpiredToken|InvalidSignature|IncompleteSignature)/, trouble: 'account' },
+  {
+    code: /^(AccessDenied|UnrecognizedClient|ExpiredToken|InvalidSignature|IncompleteSignature|SignatureDoesNotMatch|MissingAuth|RequestExpired)/,
+    trouble: 'account',
+  },
   { code: /^ServiceQuotaExceeded/, trouble: 'busy' },
   { code: /^throttling/i, trouble: 'busy' },
   { code: /^(ResourceNotFound|ModelNotReady)/, trouble: 'model' },
@@ -44,10 +46,10 @@ export const bedrock: Vendor = {
   id: 'bedrock',
   speaks: [],
   // oxlint-disable-next-line max-params -- the contract of Vendor
-  request: ({ inner }, { model }, access, stream) => {
-    const { body, dropped } = converseRequest(inner, model)
-    const url = `${access.baseUrl}/model/${encodeURIComponent(model)}/converse${stream ? '-stream' : ''}`
-    return jsonPost({ url, access, stream, body, dropped, streamType })
+  request: ({ inner }, target, access, stream) => {
+    const { body, dropped } = converseRequest(inner, target.model)
+    const url = `${access.baseUrl}/model/${encodeURIComponent(target.model)}/converse${stream ? '-stream' : ''}`
+    return bedrockPost(target, { url, access, stream, body, dropped, streamType })
   },
   reader,
   reply,
@@ -65,9 +67,9 @@ export const bedrock: Vendor = {
 }
 
 /** https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CountTokens.html. */
-export function countAt({ model }: Target, access: VendorAccess, input: JsonObject): VendorRequest {
-  const url = `${access.baseUrl}/model/${encodeURIComponent(model)}/count-tokens`
-  return jsonPost({ url, access, stream: false, body: { input }, dropped: [] })
+export function countAt(target: Target, access: VendorAccess, input: JsonObject): VendorRequest {
+  const url = `${access.baseUrl}/model/${encodeURIComponent(target.model)}/count-tokens`
+  return bedrockPost(target, { url, access, stream: false, body: { input }, dropped: [] })
 }
 
 export function tokensCounted({ inputTokens: tokens }: JsonObject): number | undefined {

@@ -175,6 +175,15 @@ function refusal({ status, complaint, trouble }: Trial): GatewayError {
   return new GatewayError('vendor_refused', message, { ...param, ...vendorCode, status: given })
 }
 
+/** What the caller is told of an account of ours that a vendor does not take. */
+export function accountRefused(cause: unknown): GatewayError {
+  return new GatewayError(
+    'no_target_available',
+    "The vendor refused the gateway's own account. Its operator has to act; a later try may reach another vendor.",
+    { cause },
+  )
+}
+
 /** The error that the caller gets. Nothing that a vendor says about us or about itself is in it. */
 function errorOf(trial: Trial): GatewayError {
   const { status, complaint, trouble, retryAfterMs } = trial
@@ -182,11 +191,7 @@ function errorOf(trial: Trial): GatewayError {
   const cause = { status, code: complaint.code, trouble }
   switch (trouble) {
     case 'account':
-      return new GatewayError(
-        'no_target_available',
-        "The vendor refused the gateway's own account. Its operator has to act; a later try may reach another vendor.",
-        { cause },
-      )
+      return accountRefused(cause)
     case 'model':
       return new GatewayError(
         'no_target_available',

@@ -212,10 +212,16 @@ function readUsage(seen: Seen, body: JsonObject, isEnd: boolean): VendorUsage | 
   if (!isObject(usageMetadata)) return undefined
   seen.metadata = mergeMetadata(seen.metadata, usageMetadata, isEnd)
   const usage = geminiUsage(seen.metadata, { isEnd, hasOutput: seen.hasOutput || hasVisible(body) })
-  // Without a single number in it, all of them are zero: the vendor bills nothing for what it has blocked.
-  if (!usage) return seen.isBlocked ? { counts: { input: 0, output: 0 }, anomalies: [] } : undefined
+  // Without a single number in it, all of them are zero.
+  if (!usage && !seen.isBlocked) return undefined
+  if (!usage || (seen.isBlocked && isNothing(usage)))
+    return { counts: { input: 0, output: 0 }, anomalies: usage?.anomalies ?? [], isUnbilled: true }
   const searches = searchesOf(seen, body)
   return searches === 0 ? usage : { ...usage, counts: { ...usage.counts, search: searches } satisfies Counts }
+}
+
+function isNothing({ counts }: VendorUsage): boolean {
+  return Object.values(counts).every((count) => count === 0)
 }
 
 function searchesOf({ searches }: Seen, { modelVersion }: JsonObject): number {

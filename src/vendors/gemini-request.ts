@@ -2,6 +2,7 @@ import type { Json, JsonObject } from '../core/call.ts'
 import { isList, isObject, objectsOf, stringOf } from '../core/wire.ts'
 import { conversationOf } from './gemini-contents.ts'
 import { geminiSchema } from './gemini-schema.ts'
+import { signedTurns } from './gemini-signatures.ts'
 import { functionsIn, maxTokensOf, stopsOf } from './inner-prompt.ts'
 import { cannot, checkParameters, type ParameterTable } from './parameters.ts'
 
@@ -59,8 +60,10 @@ export function translate(inner: JsonObject, model: string): Translated {
     ...formatOf(inner),
     ...(thinking?.config && { thinkingConfig: thinking.config }),
   }
+  const { contents, ...conversation } = conversationOf(inner)
   const body = {
-    ...conversationOf(inner),
+    contents: signedTurns(contents, model),
+    ...conversation,
     ...(tools && { tools }),
     ...(toolConfig && { toolConfig: { functionCallingConfig: toolConfig } }),
     ...(Object.keys(generationConfig).length > 0 && { generationConfig }),

@@ -1,8 +1,10 @@
 import type { Call, JsonObject, Target } from '../core/call.ts'
 import { findMember, removeMembers, setMember } from '../core/json-bytes.ts'
+import type { Proof } from '../ports.ts'
 import { geminiReader, geminiReply } from './gemini-answer.ts'
 import { geminiFailure } from './gemini-failure.ts'
 import { translate } from './gemini-request.ts'
+import { withoutForeign } from './gemini-signatures.ts'
 import { googleEmbeddings } from './operations-google.ts'
 import { ownFields } from './own-fields.ts'
 import type { Vendor, VendorAccess } from './vendor.ts'
@@ -13,6 +15,10 @@ export interface GoogleSite {
   /** The path of a model below the base URL. */
   path(model: string): string
   credential(apiKey: string): Readonly<Record<string, string>>
+  /** What is sent in place of a key that is not sent itself; absent: every key is. */
+  proof?(apiKey: string): Proof | undefined
+  /** Where it is reached, where the key has a say in it. */
+  baseUrl?(access: VendorAccess): string
   /** Its requests can name a service tier. */
   readonly hasTiers: boolean
   /** Its countTokens wants the whole request in a member of its own; else beside each other, as it is sent. */
@@ -77,10 +83,11 @@ interface Sent {
 }
 
 function sent(site: GoogleSite, { target, access, method, stream }: Sent) {
-  const { baseUrl, apiKey, connectMs } = access
+  const { apiKey, connectMs } = access
+  const proof = site.proof?.(apiKey)
   return {
     method: 'POST' as const,
-    url: `${baseUrl}/${site.path(target.model)}:${method}`,
+    url: `${site.baseUrl?.(access) ?? access.baseUrl}/${site.path(target.model)}:${method}`,
     headers: {
       'content-type': 'application/json',
       accept: stream ? 'text/event-stream' : 'application/json',
@@ -89,6 +96,7 @@ function sent(site: GoogleSite, { target, access, method, stream }: Sent) {
       ...(apiKey === '' ? {} : site.credential(apiKey)),
     },
     connectMs,
+    ...(proof && { proof }),
   }
 }
 
@@ -99,7 +107,8 @@ interface Body {
 
 /** The caller's own bytes without our fields, or his request in Google's words. */
 function bodyOf(site: GoogleSite, call: Call, { model }: Target): Body {
-  if (call.dialect === 'generate') return { bytes: removeMembers(call.raw, unsent), dropped: [] }
+  if (call.dialect === 'generate')
+    return { bytes: withoutForeign(removeMembers(call.raw, unsent), call.body['contents'], model), dropped: [] }
   const { body, dropped } = translate(call.inner, model)
   const { serviceTier: tier, ...rest } = body
   if (tier === undefined || site.hasTiers) return { bytes: written(body), dropped }

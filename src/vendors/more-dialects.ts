@@ -1,8 +1,9 @@
+import { azureResponses } from './azure.ts'
 import { withCompletions } from './openai-completions.ts'
-import { type ResponsesQuirks, withResponses } from './openai-responses.ts'
+import { openaiSeal, type ResponsesQuirks, withResponses } from './openai-responses.ts'
 import { openaiCompatible } from './openai.ts'
 import type { Quirks } from './quirks.ts'
-import type { Vendor, VendorAccess } from './vendor.ts'
+import type { Vendor } from './vendor.ts'
 import { choosingVendors } from './vendors-of-its-own.ts'
 
 /*
@@ -10,21 +11,20 @@ import { choosingVendors } from './vendors-of-its-own.ts'
  * to answer there: for the others a translation is sure to work.
  */
 
-/** One address for all models, beside the three where chat completions are; see azure.ts. */
-function azureResponses({ baseUrl }: VendorAccess): string {
-  const resource = /^(?<resource>.*?)(?:\/openai)?\/(?:deployments|models)(?:\/[\d-]+(?:-preview)?)?$/.exec(baseUrl)
-  return `${resource?.groups ? `${resource.groups['resource']}/openai/v1` : baseUrl}/responses`
-}
-
-/** Vendors that have the Responses API; each was recorded. */
-const responses: ReadonlyMap<string, Pick<ResponsesQuirks, 'responsesUrl'>> = new Map([
-  ['openai', {}],
-  ['azure', { responsesUrl: azureResponses }],
-  ['bedrock-mantle', {}],
-  ['deepseek', {}],
+/** Vendors that have the Responses API; each was recorded, and so were the seals of those that encrypt reasoning. */
+const responses: ReadonlyMap<string, Pick<ResponsesQuirks, 'responsesUrl' | 'seal'>> = new Map<
+  string,
+  Pick<ResponsesQuirks, 'responsesUrl' | 'seal'>
+>([
+  ['openai', { seal: openaiSeal }],
+  ['azure', { responsesUrl: azureResponses, seal: openaiSeal }],
+  ['bedrock-mantle', { seal: /^rsn_/ }],
+  ['deepseek', { seal: /^[\da-f]{8}-[\da-f]{4}-/ }],
   ['lmstudio', {}],
+  // It passes on what its vendors have made.
   ['openrouter', {}],
-  ['xai', {}],
+  // Bytes without a mark of their own: whatever has none of the others'.
+  ['xai', { seal: /^(?!gAAAA|rsn_|[\da-f]{8}-[\da-f]{4}-)/ }],
 ])
 
 /** Vendors that complete prompts with every model that they serve. */

@@ -1,6 +1,5 @@
 import type { Call, Json, JsonObject } from '../core/call.ts'
-import { concat } from '../core/concat.ts'
-import { members, setMember, type Member } from '../core/json-bytes.ts'
+import { members, removeMembers, setMember, type Member } from '../core/json-bytes.ts'
 import type { VendorRequest } from '../ports.ts'
 import { chatBody } from './openai-inner.ts'
 import { readableMessages } from './openai-messages.ts'
@@ -58,62 +57,45 @@ function chatBytes(quirks: Quirks, { dialect, raw, inner }: Call, model: string)
   return { raw: encoder.encode(JSON.stringify(body)), messages: undefined, dropped }
 }
 
-/** The bytes of a chat completion with other values for a few members; `undefined` takes a member out. One scan, one copy. */
+/** The bytes of a chat completion with other values for a few members. What need not change is not copied. */
 function requestBody(
   quirks: Quirks,
   raw: Uint8Array,
   { model, stream, messages }: Pick<Asked, 'model' | 'stream'> & Pick<ChatBytes, 'messages'>,
 ): Uint8Array {
-  const all = members(raw)
-  const last = new Map(all.map((member) => [member.name, member]))
-  const changes = new Map<string, Uint8Array | undefined>()
-  for (const name of ownFields) if (!quirks.keeps?.includes(name)) changes.set(name, undefined)
+  const last = new Map(members(raw).map((member) => [member.name, member]))
+  const gone = ownFields.filter((name) => last.has(name) && !quirks.keeps?.includes(name))
+  const added = new Map<string, Uint8Array>()
   for (const [name, theirs] of Object.entries(quirks.renames ?? {})) {
     const member = last.get(name)
     if (!member) continue
-    changes.set(name, undefined)
-    if (!last.has(theirs)) changes.set(theirs, raw.subarray(member.valueStart, member.valueEnd))
+    gone.push(name)
+    if (!last.has(theirs)) added.set(theirs, raw.subarray(member.valueStart, member.valueEnd))
   }
-  if (messages) changes.set('messages', encoder.encode(JSON.stringify(messages)))
-  changes.set('model', encoder.encode(JSON.stringify(model)))
-  if (stream || last.has('stream')) changes.set('stream', stream ? yes : no)
-  changes.set(
-    'stream_options',
-    stream && !quirks.refusesStreamOptions ? askUsage(raw, last.get('stream_options')) : undefined,
-  )
-  return rebuild(raw, all, changes)
+  if (messages) added.set('messages', encoder.encode(JSON.stringify(messages)))
+  added.set('model', encoder.encode(JSON.stringify(model)))
+  if (stream || last.has('stream')) added.set('stream', stream ? yes : no)
+  if (stream && !quirks.refusesStreamOptions) added.set('stream_options', askUsage(raw, last.get('stream_options')))
+  else if (last.has('stream_options')) gone.push('stream_options')
+  return edited(raw, gone, added)
+}
+
+function edited(raw: Uint8Array, gone: readonly string[], added: ReadonlyMap<string, Uint8Array>): Uint8Array {
+  let bytes = gone.length > 0 ? removeMembers(raw, gone) : raw
+  for (const [name, value] of added) if (!has(bytes, name, value)) bytes = setMember(bytes, name, value)
+  return bytes
+}
+
+/** Whether there is one such member, with these bytes for a value. */
+function has(bytes: Uint8Array, name: string, value: Uint8Array): boolean {
+  const named = members(bytes).filter((member) => member.name === name)
+  const [member] = named
+  if (!member || named.length > 1 || member.valueEnd - member.valueStart !== value.length) return false
+  return value.every((byte, at) => bytes[member.valueStart + at] === byte)
 }
 
 /** The caller's stream options, with usage asked for: without it most vendors send none, and we would have to count. */
 function askUsage(raw: Uint8Array, options: Member | undefined): Uint8Array {
   if (!options || raw[options.valueStart] !== 0x7b) return usageAsked
   return setMember(raw.subarray(options.valueStart, options.valueEnd), 'include_usage', yes)
-}
-
-/** Writes the object anew from its own bytes. Of a changed member given twice, the last one stays. */
-function rebuild(
-  raw: Uint8Array,
-  all: readonly Member[],
-  changes: ReadonlyMap<string, Uint8Array | undefined>,
-): Uint8Array {
-  const lastIndex = new Map(all.map((member, index) => [member.name, index]))
-  const kept = all.filter((member, index) => {
-    return !changes.has(member.name) || (changes.get(member.name) && lastIndex.get(member.name) === index)
-  })
-  const parts: Uint8Array[] = [raw.subarray(0, all[0]?.start ?? raw.lastIndexOf(0x7d))]
-  const comma = encoder.encode(',')
-  for (const [index, member] of kept.entries()) {
-    if (index > 0) parts.push(comma)
-    parts.push(raw.subarray(member.start, member.valueStart))
-    parts.push(changes.get(member.name) ?? raw.subarray(member.valueStart, member.valueEnd))
-    parts.push(raw.subarray(member.valueEnd, member.end))
-  }
-  let separator = kept.length > 0 ? ',' : ''
-  for (const [name, value] of changes) {
-    if (!value || lastIndex.has(name)) continue
-    parts.push(encoder.encode(`${separator}${JSON.stringify(name)}:`), value)
-    separator = ','
-  }
-  parts.push(raw.subarray(all.at(-1)?.end ?? raw.lastIndexOf(0x7d)))
-  return concat(parts)
 }

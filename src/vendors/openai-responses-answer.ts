@@ -15,6 +15,7 @@ const maxItems = 4_096
 const decoder = new TextDecoder()
 
 interface State {
+  readonly call: Call
   readonly troubles: readonly TroubleRule[]
   /** Only for a caller who speaks something else. */
   readonly chunks: Chunks | undefined
@@ -27,7 +28,7 @@ export function createResponsesReader(
   troubles: readonly TroubleRule[],
   { call, translates }: ReaderOptions,
 ): (event: ServerEvent) => Piece {
-  const state: State = { troubles, chunks: translates ? createChunks(call) : undefined, told: new Set() }
+  const state: State = { call, troubles, chunks: translates ? createChunks(call) : undefined, told: new Set() }
   return (event) => {
     const said = parseJson(event.data)
     // Some vendors end with it after the event that ends the answer; alone it says nothing.
@@ -93,7 +94,7 @@ function isContent({ type, item }: JsonObject): boolean {
 
 /** The last event: it repeats the whole answer and tells usage. */
 function endOf(state: State, response: JsonObject): Piece {
-  const usage = usageOf(response)
+  const usage = usageOf(response, state.call.body)
   const told = { ...(usage && { usage }), ...servedOf(response), ...tierOf(response) }
   const error = failureIn(state.troubles, response)
   if (error) return { error, ...told }
@@ -131,7 +132,7 @@ export function readResponse(
   if (error !== undefined) return { text: '', error: error instanceof Error ? error : errorInside(error, troubles) }
   if (!isList(body['output'])) return { text: '', error: broken('a body that is not a response') }
   const items = objectsOf(body['output'])
-  const usage = usageOf(body)
+  const usage = usageOf(body, call.body)
   const finish = finishWord(body)
   return {
     text: items.map((item) => (bare.has(item['type']) ? '' : stringOf(item['name'])) + itemText(item)).join(''),

@@ -49,14 +49,16 @@ export interface PassedOptions {
   readonly stream: boolean
   /** Fields of ours that the vendor understands itself. */
   readonly keeps?: readonly string[] | undefined
+  /** What the reasoning that it has encrypted itself looks like; absent: it takes whatever it is given. */
+  readonly seal?: RegExp | undefined
 }
 
 /** The caller's own bytes for a vendor of this API: another model, no options of ours, and a stream where we want one. */
-export function passedBody({ raw, body }: Call, { model, stream, keeps = [] }: PassedOptions): Uint8Array {
+export function passedBody({ raw, body }: Call, { model, stream, keeps = [], seal }: PassedOptions): Uint8Array {
   const gone = [...ownFields.filter((name) => !keeps.includes(name)), ...(stream ? [] : ['stream_options'])]
   const named = setMember(removeMembers(raw, gone), 'model', json(model))
   const streamed = body['stream'] === undefined && !stream ? named : setMember(named, 'stream', json(stream))
-  const input = withoutForeign(body['input'])
+  const input = withoutForeign(body['input'], seal)
   return input ? replaceValue(streamed, 'input', json(input)) : streamed
 }
 
@@ -65,14 +67,17 @@ function json(value: Json): Uint8Array {
 }
 
 /** The input without what other vendors have thought in earlier turns, which this one would refuse; undefined where there is none. */
-function withoutForeign(input: Json | undefined): readonly Json[] | undefined {
+function withoutForeign(input: Json | undefined, seal: RegExp | undefined): readonly Json[] | undefined {
   if (!isList(input)) return undefined
-  const kept = input.filter((item) => !isForeign(item))
+  const kept = input.filter((item) => !isForeign(item, seal))
   return kept.length === input.length ? undefined : kept
 }
 
-function isForeign(item: Json): boolean {
-  return isObject(item) && item['type'] === 'reasoning' && isCarried(stringOf(item['encrypted_content']))
+/** What one vendor of this API has encrypted, another one refuses with the whole request. */
+function isForeign(item: Json, seal: RegExp | undefined): boolean {
+  if (!isObject(item) || item['type'] !== 'reasoning') return false
+  const sealed = stringOf(item['encrypted_content'])
+  return isCarried(sealed) || (sealed !== '' && seal?.test(sealed) === false)
 }
 
 export interface Translated {

@@ -17,7 +17,12 @@ export interface ResponsesQuirks extends Pick<Quirks, 'keyHeaders' | 'keeps'> {
   /** Where it is; `/responses` under the base URL where absent. */
   responsesUrl?(access: VendorAccess): string
   readonly troubles?: readonly TroubleRule[]
+  /** What the reasoning that it has encrypted itself looks like; absent: it takes whatever it is given. */
+  readonly seal?: RegExp
 }
+
+/** What OpenAI encrypts, and Azure for it, is a token of the Fernet scheme, whose first byte is its version. */
+export const openaiSeal = /^gAAAA/
 
 interface Posted {
   readonly access: VendorAccess
@@ -38,7 +43,7 @@ function isResponses({ dialect }: Call): boolean {
 
 /** A vendor of chat completions that has the Responses API too: callers of that one get its own bytes. */
 export function withResponses(vendor: Vendor, quirks: ResponsesQuirks = {}): Vendor {
-  const { troubles = [], keeps } = quirks
+  const { troubles = [], keeps, seal } = quirks
   const { streamOnly } = vendor
   return {
     ...vendor,
@@ -49,7 +54,7 @@ export function withResponses(vendor: Vendor, quirks: ResponsesQuirks = {}): Ven
     // oxlint-disable-next-line max-params -- the contract of Vendor
     request(call, target, access, stream) {
       if (!isResponses(call)) return vendor.request(call, target, access, stream)
-      return posted(quirks, { access, stream, body: passedBody(call, { model: target.model, stream, keeps }) })
+      return posted(quirks, { access, stream, body: passedBody(call, { model: target.model, stream, keeps, seal }) })
     },
     reader: (options) =>
       isResponses(options.call) ? createResponsesReader(troubles, options) : vendor.reader(options),
@@ -70,7 +75,8 @@ export const openaiResponses: Vendor = {
   speaks: ['responses'],
   // oxlint-disable-next-line max-params -- the contract of Vendor
   request(call, { model }, access, stream) {
-    if (isResponses(call)) return posted({}, { access, stream, body: passedBody(call, { model, stream }) })
+    if (isResponses(call))
+      return posted({}, { access, stream, body: passedBody(call, { model, stream, seal: openaiSeal }) })
     const { body, dropped } = responsesBody(call.inner, { model, stream })
     return { ...posted({}, { access, stream, body: encoded(body) }), ...(dropped.length > 0 && { dropped }) }
   },

@@ -21,9 +21,12 @@ import { chatOf, compatibleRequest } from './openai-request.ts'
 import { createThoughts, thoughtsApart } from './openai-thoughts.ts'
 import type { Quirks } from './quirks.ts'
 import { reportedCost } from './reported-cost.ts'
+import { steadyReader } from './steady.ts'
 import type { Piece, ReaderOptions, Vendor, VendorReply, VendorUsage } from './vendor.ts'
 
 const encoder = new TextEncoder()
+/** Strings of a chunk that differ from one to the next, or may, and that say nothing that we read. */
+const unread = ['id', 'system_fingerprint', 'obfuscation'] as const
 const decoder = new TextDecoder()
 const maxModelLength = 256
 /** `n` is at most 128; indexes beyond this are not told apart. */
@@ -41,7 +44,8 @@ export function openaiCompatible(quirks: Quirks): Vendor {
       : {}),
     // oxlint-disable-next-line max-params -- the contract of Vendor
     request: (call, target, access, stream) => compatibleRequest(quirks, call, { model: target.model, access, stream }),
-    reader: (options) => reader(quirks, options),
+    reader: (options) =>
+      options.translates ? reader(quirks, options) : steadyReader(() => reader(quirks, options), unread),
     reply: (body, options) => {
       const answer = reply(quirks, body)
       return answer.error ? answer : { ...answer, ...passedOn(quirks, body, options) }

@@ -1,11 +1,12 @@
 import type { Call, Json, JsonObject, Target } from '../core/call.ts'
 import { isList, isObject, objectsOf } from '../core/wire.ts'
+import type { Proof } from '../ports.ts'
 import { broken } from './failure.ts'
 import { geminiFailure } from './gemini-failure.ts'
 import { jsonPost } from './json-post.ts'
 import { ownFields } from './own-fields.ts'
 import { cannot } from './parameters.ts'
-import type { ReaderOptions, Vendor, VendorReply } from './vendor.ts'
+import type { ReaderOptions, Vendor, VendorAccess, VendorReply } from './vendor.ts'
 
 /*
  * Google's embeddings. The Gemini API takes any number of contents by `batchEmbedContents`
@@ -19,6 +20,8 @@ export interface EmbeddingSite {
   readonly id: string
   path(model: string): string
   credential(apiKey: string): Readonly<Record<string, string>>
+  proof?(apiKey: string): Proof | undefined
+  baseUrl?(access: VendorAccess): string
   /** `batchEmbedContents`; else `embedContent` and `predict`. */
   readonly hasBatches: boolean
 }
@@ -30,10 +33,12 @@ export function googleEmbeddings(site: EmbeddingSite): Vendor {
     speaks: site.hasBatches ? ['embed'] : [],
     request(call, target, access) {
       const { method, body, dropped } = site.hasBatches ? batched(site, call, target) : single(call)
-      const url = `${access.baseUrl}/${site.path(target.model)}:${method}`
+      const url = `${site.baseUrl?.(access) ?? access.baseUrl}/${site.path(target.model)}:${method}`
       // It goes in a header of its own, and beside it no bearer token may.
       const headers = access.apiKey === '' ? {} : site.credential(access.apiKey)
-      return jsonPost({ url, access: { ...access, apiKey: '' }, stream: false, body, dropped, headers })
+      const proof = site.proof?.(access.apiKey)
+      const post = jsonPost({ url, access: { ...access, apiKey: '' }, stream: false, body, dropped, headers })
+      return proof ? { ...post, proof } : post
     },
     reader: () => () => ({ error: broken('a stream where one body was asked for') }),
     reply,

@@ -2,6 +2,7 @@ import type { Call, Dialect, JsonObject, Operation, Target } from '../core/call.
 import type { GatewayError } from '../core/errors.ts'
 import type { Nanos } from '../core/money.ts'
 import type { Counts } from '../core/price.ts'
+import type { Likeness } from '../core/shape.ts'
 import type { EventParser, ServerEvent } from '../core/sse.ts'
 import type { VendorHead, VendorRequest } from '../ports.ts'
 
@@ -11,6 +12,11 @@ export interface VendorUsage {
   readonly anomalies: readonly string[]
   /** What the vendor itself says that the call cost, in nano-USD. */
   readonly reportedCost?: Nanos
+  /** Counts of zero mean zero: the vendor bills nothing for what it has blocked. Else they mean that it did not count. */
+  readonly isUnbilled?: true
+  /** Where and how fast the vendor says that it was served, where that decides the price. */
+  readonly region?: string
+  readonly speed?: string
 }
 
 /** One step of a vendor's stream, as read on the side while its bytes go by. */
@@ -37,6 +43,8 @@ export interface Piece {
   readonly serviceTier?: string
   /** The event's payload written anew, where its vendor has a bad habit that callers' clients break on. */
   readonly repaired?: Uint8Array
+  /** The event is of a shape that was read before, and says nothing but text. */
+  readonly like?: Likeness
   /**
    * What the event says in the inner language: `chat.completion.chunk` objects. Only of a reader that translates; a
    * vendor whose wire is the inner language may leave it out, and the event itself is the chunk. Usage in them is not

@@ -163,6 +163,13 @@ describe('the name of a request', () => {
     expect(new Set(texts).size).toBe(3)
   })
 
+  test('is another where a header decides otherwise who answers', () => {
+    const named = (wishes: readonly (readonly [string, string])[]) =>
+      requestText({ caller: callerOf(1), call: callOf(`${base}}`), model: modelNamed('m') }, catalog, wishes)
+    const all = [[], [['x-tollgate-only', 'a']], [['x-tollgate-only', 'b']], [['x-tollgate-ignore', 'a']]] as const
+    expect(new Set(all.map(named)).size).toBe(all.length)
+  })
+
   test('is the same for all keys of an account', () => {
     const texts = [1, 2].map((key) =>
       requestText({ caller: callerOf(1, key), call: callOf(`${base}}`), model: modelNamed('m') }, catalog),

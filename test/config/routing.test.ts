@@ -73,7 +73,7 @@ test('a target says what it costs and what it can do', () => {
   const { models } = read(`
 models:
   m:
-    targets: [{ vendor: openai, model: x, costs: { input: 0.5, output: 1 }, weight: 3, quality: 70, context_tokens: 9000, max_output_tokens: 100 }]`)
+    targets: [{ vendor: openai, model: x, costs: { input: 0.5, output: 1 }, weight: 3, quality: 70, context_tokens: 9000, max_output_tokens: 100, timeouts: { idle_ms: 5, total_ms: 90000 } }]`)
   expect(models.get('m')?.targets).toEqual([
     {
       vendor: 'openai',
@@ -85,6 +85,7 @@ models:
       weight: 3,
       quality: 70,
       contextTokens: 9_000,
+      limits: { idleMs: 5, totalMs: 90_000 },
       maxOutputTokens: 100,
     },
   ])
@@ -115,4 +116,17 @@ test('plain keys serve every call, and classed ones are beside them', () => {
 
 test('probes are off unless they are asked for', () => {
   expect([read('').probeMs, read('probes: { every_seconds: 5 }').probeMs]).toEqual([undefined, 5_000])
+})
+
+describe('what a caller hears meanwhile', () => {
+  test.each([
+    ['', { silenceMs: 15_000 }],
+    ['keep_alive: { silence_ms: 0 }', {}],
+    [
+      'keep_alive: { silence_ms: 5000, commit_stream_ms: 25000, commit_body_ms: 30000 }',
+      { silenceMs: 5_000, commitStreamMs: 25_000, commitBodyMs: 30_000 },
+    ],
+  ])('is as the file says: %s', (text, rules) => {
+    expect(read(text).keepAlive).toEqual(rules)
+  })
 })

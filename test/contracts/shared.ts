@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { Command } from '../../src/ledger/engine/commands.ts'
 import type { RateLimit } from '../../src/core/rate-limit.ts'
 import { openLender } from '../../src/core/shared-limit.ts'
+import { openSlotLender } from '../../src/core/shared-slots.ts'
 import type { Clock, Shared } from '../../src/ports.ts'
 import {
   accountId,
@@ -283,6 +284,20 @@ export function sharedContract(name: string, open: (clock: Clock) => Promise<Ope
         { numRuns: 60 },
       ))
 
+    test('lends any list of slots as the rules say', () =>
+      fc.assert(
+        fc.asyncProperty(fc.array(anySlots, { maxLength: 40 }), async (asks) => {
+          await withStore(async (shared, clock) => {
+            const lender = openSlotLender()
+            for (const { passMs, ...ask } of asks) {
+              clock.pass(passMs)
+              expect(await shared.slots([ask])).toEqual([lender.lend(ask, clock.now())])
+            }
+          })
+        }),
+        { numRuns: 60 },
+      ))
+
     test('answers any list of commands as the engine does', () =>
       fc.assert(
         fc.asyncProperty(fc.array(anyCommand, { maxLength: 30 }), (commands) => compare(commands)),
@@ -315,7 +330,17 @@ const anyAsk = fc.record({
   replica: fc.constantFrom('r1', 'r2', 'r3'),
   want: fc.oneof(fc.nat(12), fc.nat(50_000)),
   back: fc.constantFrom(0, 0, 3, 400),
+  least: fc.constantFrom(1, 1, 18, 5_000),
   passMs: fc.constantFrom(0, 7, 900, 3_100, 40_000),
+})
+
+const anySlots = fc.record({
+  id: fc.constantFrom('global//concurrency', 'model/large/concurrency'),
+  limit: fc.constantFrom(1, 2, 10, 31),
+  replica: fc.constantFrom('r1', 'r2', 'r3', 'r4'),
+  held: fc.oneof(fc.constant(0), fc.nat(12)),
+  want: fc.oneof(fc.constant(0), fc.nat(40)),
+  passMs: fc.constantFrom(0, 7, 900, 4_999, 5_000, 40_000),
 })
 
 const id = fc.constantFrom('a', 'b', 'c')

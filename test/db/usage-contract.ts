@@ -227,6 +227,7 @@ export function usageContract(name: string, open: () => Promise<Database>): void
           { when: { fromTokens: 200_001 }, nanos: { input: 3_000_000_000n } },
           { when: { service: 'flex' }, nanos: {}, tokensPpm: 500_000 },
           { when: { region: 'eu' }, nanos: { input: 9_000_000_000n } },
+          { when: { speed: 'fast' }, nanos: {}, tokensPpm: 6_000_000 },
         ],
         discountPpm: 900_000,
       })
@@ -255,19 +256,34 @@ export function usageContract(name: string, open: () => Promise<Database>): void
       test('come out the same, whatever the rate, and also where a settle came late', async () => {
         const owner = await newAccount()
         const reap = priced(owner, 11, { kind: 'reap', outcome: 'reaped' })
-        const eu = rateFor(prices, { promptTokens: 5, startedAtMs: noon, region: 'eu' })
+        const facts = { promptTokens: 5, startedAtMs: noon }
+        const [eu, fast] = [rateFor(prices, { ...facts, region: 'eu' }), rateFor(prices, { ...facts, speed: 'fast' })]
+        const searched = { counts: { input: 200_001, output: 7, search: 3 }, anomalies: ['unpriced_search'] }
         const calls = [
           priced(owner, 200_000),
           priced(owner, 200_001),
           priced(owner, 5, { serviceTier: 'flex' }),
           reap,
           priced(owner, 5, { priced: charge({ input: 5, output: 7 }, eu) }),
+          priced(owner, 5, { priced: charge({ input: 5, output: 7 }, fast) }),
+          // What has no price is on record and is no part of the charge.
+          priced(owner, 200_001, { usage: { ...searched, source: 'vendor' } }),
         ]
         await books.flush(calls)
         await books.flush([{ ...priced(owner, 13), id: reap.id }])
         const { faults, looked } = await recompute(database, all)
         const mine = calls.map(({ id }) => id)
         expect([looked >= calls.length, faults.filter(({ id }) => mine.includes(id))]).toEqual([true, []])
+      })
+
+      test('with a count that has no price, of which nothing is said, are told', async () => {
+        const owner = await newAccount()
+        const call = priced(owner, 5, { usage: { counts: { input: 5, output: 7, search: 3 }, source: 'vendor' } })
+        await books.flush([call])
+        const { faults } = await recompute(database, all)
+        expect(faults.filter(({ id }) => id === call.id)).toEqual([
+          { id: call.id, why: `priced ${call.priced}, and its counts cost nothing that can be reckoned` },
+        ])
       })
 
       test('that differ by a nano are told', async () => {

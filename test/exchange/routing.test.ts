@@ -7,6 +7,25 @@ import { answerText, json, startVendor, type FakeVendor } from '../support/vendo
 const messages = [{ role: 'user', content: 'Tell me something' }]
 const usage = { prompt_tokens: 10, completion_tokens: 3 }
 
+/** An answer in the dialect of responses. */
+const response200 = {
+  id: 'resp_1',
+  object: 'response',
+  created_at: 1,
+  status: 'completed',
+  model: 'x',
+  output: [
+    {
+      id: 'msg_1',
+      type: 'message',
+      role: 'assistant',
+      status: 'completed',
+      content: [{ type: 'output_text', text: 'Hi there', annotations: [] }],
+    },
+  ],
+  usage: { input_tokens: 10, output_tokens: 3, total_tokens: 13 },
+}
+
 let vendor: FakeVendor
 let gateway: TestGateway
 let account: TestAccount
@@ -37,6 +56,7 @@ beforeAll(async () => {
   vendor.behave((call, response) => {
     const [, name = ''] = call.path.split('/')
     if (broken.has(name)) return json(response, 500, { error: { message: 'No.', type: 'server_error' } })
+    if (call.path.endsWith('/responses')) return json(response, 200, response200)
     return answerText('Hi there', usage)(call, response)
   })
   const costs = (input: number) => `costs: { input: ${input}, output: ${input} }`
@@ -199,6 +219,71 @@ describe('the targets of a call', () => {
   })
 })
 
+describe('the routing of a key', () => {
+  test('stands in place of the model’s, and the caller’s wish in place of both', async () => {
+    const { key } = await subKey(gateway, account, { routing: { strategy: 'priority' } })
+    const byKey = (more: Record<string, unknown> = {}) =>
+      chatWith(gateway, key, { messages, model: 'by-cost', ...more })
+    await byKey()
+    await byKey({ provider: { sort: 'price' } })
+    expect(tried()).toEqual(['one', 'two'])
+  })
+
+  test('of weights alone is a score, which an explanation says', async () => {
+    const weights = { cost: 1, performance: 0, quality: 0 }
+    const { key } = await subKey(gateway, account, { routing: { weights } })
+    const answer = await chatWith(gateway, key, { messages, model: 'by-cost', routing: { explain: true } })
+    expect(JSON.parse(answer.headers.get('x-tollgate-route') ?? '{}')).toMatchObject({ strategy: 'score' })
+    expect(tried()).toEqual(['two'])
+  })
+})
+
+describe('in a dialect without fields for it, a caller’s wish is a header', () => {
+  const contents = [{ role: 'user', parts: [{ text: 'Tell me something' }] }]
+  const dialects: readonly (readonly [path: string, body: Record<string, unknown>])[] = [
+    ['/v1/chat/completions', { model: 'by-cost', messages }],
+    ['/v1/completions', { model: 'by-cost', prompt: 'Tell me something' }],
+    ['/v1/responses', { model: 'by-cost', input: 'Tell me something' }],
+    ['/v1/messages', { model: 'by-cost', max_tokens: 100, messages }],
+    ['/v1beta/models/by-cost:generateContent', { contents }],
+  ]
+  const send = (path: string, body: Record<string, unknown>, headers: Record<string, string>) =>
+    fetch(gateway.url + path, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${account.key}`, 'content-type': 'application/json', ...headers },
+      body: JSON.stringify(body),
+    })
+
+  test.each(dialects)('%s', async (path, body) => {
+    const wishes: readonly Record<string, string>[] = [
+      { 'x-tollgate-only': 'three' },
+      { 'x-tollgate-order': 'one, three' },
+      { 'x-tollgate-ignore': 'two' },
+      { 'x-tollgate-sort': 'price' },
+      { 'x-tollgate-max-price': 'prompt=5, completion=5' },
+    ]
+    const statuses: number[] = []
+    for (const wish of wishes) {
+      const answer = await send(path, body, wish)
+      statuses.push(answer.status)
+      await answer.text()
+    }
+    expect([statuses, tried()]).toEqual([Array(5).fill(200), ['three', 'one', 'one', 'two', 'two']])
+    const dear = await send(path, body, { 'x-tollgate-max-price': 'prompt=4.99' })
+    expect([dear.status, (await dear.text()).includes('max_price')]).toEqual([400, true])
+    expect(tried()).toHaveLength(5)
+  })
+
+  test('and names models that stand in', async () => {
+    const answer = await send(
+      '/v1/messages',
+      { model: 'rises', max_tokens: 10, messages },
+      { 'x-tollgate-models': 'cheap' },
+    )
+    expect([answer.status, answer.headers.get('x-tollgate-fallback')]).toEqual([200, 'cheap'])
+  })
+})
+
 test('a mirror gets the call too: nobody pays for it, and what it costs us is on record', async () => {
   const answer = await ask({ model: 'mirrored' })
   expect([answer.status, answer.headers.get('x-tollgate-vendor'), answer.headers.get('x-tollgate-attempts')]).toEqual([
@@ -234,7 +319,7 @@ test('the page of health tells of targets, their errors and keys, and shows no s
   })
   const vendors = page['vendors'] as { vendor: string; keys: unknown[] }[]
   expect(vendors.find(({ vendor: id }) => id === 'two')?.keys).toEqual([
-    { name: 'key-1', priority: 'normal', in_flight: 0, parked: null, retry_in_ms: 0, busy_models: [] },
+    { name: 'key-1', priority: 'normal', in_flight: 0, parked: null, retry_in_ms: 0, busy_models: [], quota_left: {} },
   ])
   expect(JSON.stringify(page)).not.toContain('secret-of')
 })

@@ -53,6 +53,51 @@ describe('what a caller wants of the routing', () => {
     expect(readWish({}, (name) => headers[name])).toEqual({ ...empty, explain: true, session: 's2' })
   })
 
+  test('is read from a header for every field, and the body comes before it', () => {
+    const headers: Record<string, string> = {
+      'x-tollgate-models': 'a, b',
+      'x-tollgate-order': 'x',
+      'x-tollgate-only': 'x,y/z',
+      'x-tollgate-ignore': ' w ',
+      'x-tollgate-region': 'EU',
+      'x-tollgate-sort': 'throughput',
+      'x-tollgate-max-price': 'completion=10, prompt = 2.5',
+      'x-tollgate-scenario': 'batch',
+    }
+    const wish = {
+      ...empty,
+      models: ['a', 'b'],
+      order: ['x'],
+      only: ['x', 'y/z'],
+      ignore: ['w'],
+      region: 'EU',
+      strategy: 'latency',
+      maxPrice: { prompt: 2_500_000_000n, completion: 10_000_000_000n },
+      scenario: 'batch',
+    }
+    expect(readWish({}, (name) => headers[name])).toEqual(wish)
+    const body = { models: [], provider: { only: ['q'], max_price: { prompt: 1 } }, routing: { strategy: 'cost' } }
+    expect(readWish(body, (name) => headers[name])).toEqual({
+      ...wish,
+      models: [],
+      only: ['q'],
+      maxPrice: { prompt: 1_000_000_000n },
+      strategy: 'cost',
+    })
+  })
+
+  test.each([
+    ['x-tollgate-max-price', 'cheap', 'provider.max_price'],
+    ['x-tollgate-max-price', 'prompt=cheap', 'provider.max_price.prompt'],
+    ['x-tollgate-sort', 'beauty', 'provider.sort'],
+    ['x-tollgate-only', 'a,,b', 'provider.only'],
+    ['x-tollgate-models', 'a,b,c,d,e,f,g,h,i', 'models'],
+  ])('is refused where the header %s says %s', (name, value, param) => {
+    expect(() => readWish({}, (asked) => (asked === name ? value : undefined))).toThrow(
+      expect.objectContaining({ code: 'invalid_value', param }),
+    )
+  })
+
   test('our own words for a strategy come before those of others', () => {
     const body = { routing: { strategy: 'least-busy' }, provider: { sort: 'price' } }
     expect(readWish(body, none).strategy).toBe('least-busy')

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { JsonObject } from '../../src/core/call.ts'
+import { pricedOnly } from '../../src/core/measure.ts'
 import { divideUp } from '../../src/core/money.ts'
 import { charge } from '../../src/core/price.ts'
 import { fullPricePpm, priceSet } from '../../src/core/price-set.ts'
@@ -9,7 +10,7 @@ import { rateFor } from '../../src/core/rates.ts'
 import { inputTotal, normalUsage, rawUsage } from '../../src/core/usage.ts'
 import { scaled } from '../../src/price-lists/decimal.ts'
 import { findListed, type PriceList, readList } from '../../src/price-lists/read-lists.ts'
-import { pricedCounts } from '../../src/record/usage.ts'
+import { recordedUsage } from '../../src/record/usage.ts'
 import { root } from '../source.ts'
 
 /**
@@ -47,7 +48,7 @@ function charged(list: PriceList, names: readonly string[], usage: JsonObject): 
   const { counts } = normalUsage(raw)
   const prices = priceSet({ currency: 'USD', nanos: listed.nanos, rates: listed.rates, discountPpm: fullPricePpm })
   const rate = rateFor(prices, { promptTokens: inputTotal(counts), startedAtMs: 0 })
-  return charge(pricedCounts({ counts, source: 'vendor' }, rate).counts, rate)
+  return charge(pricedOnly(recordedUsage({ counts, source: 'vendor' }, rate).counts, rate.nanos), rate)
 }
 
 /** Names of the list by those of the recordings. */

@@ -34,6 +34,7 @@ describe('an account', () => {
         tier: null,
         limits: [],
         concurrency: null,
+        budgets: [],
         provisioned: false,
         balance: { posted: '0', free: '0', leased: '0', credit_limit: '100' },
       },

@@ -56,6 +56,7 @@ describe('a management key', () => {
       requests_per_minute: 60,
       limits: [{ of: 'tokens', window: 'day', limit: 1_000 }],
       concurrency: 4,
+      routing: { strategy: 'score', weights: { cost: 1, quality: 2 } },
     }
     const answer = await office.ask('POST', path, { body })
     const { id, key, ...rest } = answer.body
@@ -72,6 +73,7 @@ describe('a management key', () => {
         requests_per_minute: 60,
         limits: [{ of: 'tokens', window: 'day', algorithm: 'token_bucket', limit: 1_000 }],
         concurrency: 4,
+        routing: { strategy: 'score', weights: { cost: 1, performance: 0, quality: 2 } },
         expires_at: '2030-06-01T00:00:00.000Z',
         revoked_at: null,
         version: 1,
@@ -88,6 +90,21 @@ describe('a management key', () => {
   test('makes a key that works at once', async () => {
     const { key, id } = await master()
     expect((await office.auth.caller(bearer(key))).publicId).toBe(id)
+  })
+
+  test('gives a key its routing, which keys below it have until they say otherwise', async () => {
+    const { key, id } = await master({ routing: { strategy: 'cost' } })
+    const below = await office.ask('POST', path, { body: { kind: 'sub', parent: id } })
+    const routingOf = async (secret: unknown) => (await office.auth.caller(bearer(String(secret)))).routing
+    expect([await routingOf(key), await routingOf(below.body['key'])]).toEqual([
+      { strategy: 'cost' },
+      { strategy: 'cost' },
+    ])
+    const own = { weights: { cost: 0, performance: 1, quality: 0 } }
+    await office.ask('PATCH', `${path}/${String(below.body['id'])}`, { body: { routing: own } })
+    expect([await routingOf(key), await routingOf(below.body['key'])]).toEqual([{ strategy: 'cost' }, own])
+    const { body } = await office.ask('PATCH', `${path}/${id}`, { body: { routing: null } })
+    expect([body['routing'], await routingOf(key)]).toEqual([null, undefined])
   })
 
   test('makes a key that works even where it was just tried in vain', async () => {
@@ -147,6 +164,12 @@ describe('a management key', () => {
       { kind: 'master', account: 1, parent: 'x' },
       'parent',
       'parent must be left out: a master key has none.',
+    ],
+    [
+      'a management key with a routing',
+      { kind: 'management', routing: { strategy: 'cost' } },
+      'routing',
+      'routing has no meaning for a management key, which calls no models.',
     ],
     [
       'a management key with models',
@@ -491,7 +514,7 @@ describe('a body', () => {
     [
       { colour: 'red' },
       'colour',
-      'colour is not known here; known are: name, models, expires_at, budgets, requests_per_minute, limits, concurrency, kind, account, parent.',
+      'colour is not known here; known are: name, models, expires_at, budgets, requests_per_minute, limits, concurrency, routing, kind, account, parent.',
     ],
     [{ name: 5 }, 'name', 'name must be a string of 0 to 128 characters without line breaks.'],
     [{ name: 'a\nb' }, 'name', 'name must be a string of 0 to 128 characters without line breaks.'],
@@ -520,6 +543,21 @@ describe('a body', () => {
       'requests_per_minute must be a whole number from 1 to 1000000.',
     ],
     [{ concurrency: 1_000_001 }, 'concurrency', 'concurrency must be a whole number from 1 to 1000000.'],
+    [
+      { routing: { weights: { cost: 0 } } },
+      'routing.weights',
+      'routing.weights must hold at least one weight above 0.',
+    ],
+    [
+      { routing: { weights: { cost: 1.5 } } },
+      'routing.weights.cost',
+      'routing.weights.cost must be a whole number from 0 to 1000.',
+    ],
+    [
+      { routing: { strategy: 'best' } },
+      'routing.strategy',
+      'routing.strategy must be one of: priority, score, cost, latency, quality, weighted, least-busy.',
+    ],
     [{ concurrency: 1.5 }, 'concurrency', 'concurrency must be a whole number from 1 to 1000000.'],
     [{ expires_at: '2030-01-01T12:00:00Z' }, 'expires_at', 'expires_at must be in the future.'],
     [

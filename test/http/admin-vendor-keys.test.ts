@@ -1,7 +1,9 @@
+import { eq } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { keysOf } from '../../src/core/routing.ts'
 import { vendorKey } from '../../src/db/schema.ts'
-import { openOffice, type Office } from './office.ts'
+import { openSeal } from '../../src/platform/seal.ts'
+import { earlierSecret, openOffice, type Office } from './office.ts'
 
 let office: Office
 
@@ -95,7 +97,31 @@ describe('a vendor key', () => {
     expect(secrets('openai').map(([name]) => name)).not.toContain('stolen')
   })
 
+  test('that was encrypted with an earlier secret is encrypted anew, and one that does not open is told', async () => {
+    const { drizzle } = office.database
+    const rows = [
+      { name: 'earlier', sealed: openSeal(earlierSecret).seal('sk-earlier', 'vendor_key openai earlier') },
+      { name: 'lost', sealed: openSeal('a secret that nobody has').seal('sk-lost', 'vendor_key openai lost') },
+    ]
+    await drizzle.insert(vendorKey).values(rows.map((row) => ({ ...row, vendor: 'openai' })))
+    await office.ask('POST', path, { body: { name: 'of-today', key: 'sk-of-today' } })
+    const { length } = await drizzle.select().from(vendorKey)
+    const reseal = () => office.ask('POST', '/admin/v1/vendor-keys/reseal')
+    const first = await reseal()
+    const unreadable = Number(first.body['unreadable'])
+    expect([first.status, first.body]).toEqual([
+      200,
+      { object: 'vendor_keys_resealed', resealed: 1, current: length - 1 - unreadable, unreadable },
+    ])
+    expect(unreadable).toBeGreaterThan(0)
+    expect((await reseal()).body).toMatchObject({ resealed: 0, current: length - unreadable })
+    const [row] = (await drizzle.select().from(vendorKey)).filter(({ name }) => name === 'earlier')
+    expect(openSeal('a secret of this test').open(row?.sealed ?? '', 'vendor_key openai earlier')).toBe('sk-earlier')
+    await drizzle.delete(vendorKey).where(eq(vendorKey.name, 'lost'))
+  })
+
   test.each([
+    ['GET', '/admin/v1/vendor-keys/reseal', undefined, [405, 'method_not_allowed', undefined]],
     ['POST', path, { ...wanted, name: 'key-1' }, [409, 'conflict', 'name']],
     ['POST', path, { ...wanted, name: 'batch' }, [409, 'conflict', 'name']],
     ['POST', path, { name: 'a b', key: 'x' }, [400, 'invalid_value', 'name']],

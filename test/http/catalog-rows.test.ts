@@ -12,7 +12,7 @@ import { postgresPrograms, startPostgres, type RealPostgres } from '../db/real-p
 /** What only a database with many connections can get wrong. */
 describe.skipIf(!postgresPrograms)('rows of the catalog on PostgreSQL', () => {
   const config = readConfig({ text: 'vendors: { sandbox: {} }', path: 'x.yaml', env: {} })
-  const body = { max_output_tokens: 1, policies: {}, routing: {}, disabled: false }
+  const body = { max_output_tokens: 1, policies: {}, routing: {}, cache: {}, disabled: false }
   let server: RealPostgres
   let database: Database
 

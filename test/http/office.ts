@@ -55,6 +55,9 @@ export interface Office {
   close(): Promise<void>
 }
 
+/** What vendor keys of the office were encrypted with before. */
+export const earlierSecret = 'an earlier secret of this test'
+
 export const noonMs = Date.UTC(2030, 0, 1, 12)
 
 /** `yaml` is the configuration file, of which the office needs the vendors and models. */
@@ -63,7 +66,7 @@ export async function openOffice(yaml = ''): Promise<Office> {
   await migrate(database, noonMs)
   const config = readConfig({ text: yaml, path: 'office.yaml', env: {} })
   await provision(database, config)
-  const seal = openSeal('a secret of this test')
+  const seal = openSeal('a secret of this test', [earlierSecret])
   const openKey = keyOpener(seal, () => {})
   const catalog = await openCatalog(() => loadCatalog(database, config, openKey))
   const [crypto, clock] = [openCrypto('a secret of this test'), handClock(noonMs)]

@@ -18,7 +18,7 @@ async function silentCaller(stallMs: number): Promise<{ client: Client; closed: 
   const asked = Promise.withResolvers<{ client: Client; closed: Promise<unknown> }>()
   server = createServer((incoming, outgoing) => {
     const closed = once(outgoing, 'close')
-    asked.resolve({ client: nodeClient({ incoming, outgoing, stallMs }).client, closed })
+    asked.resolve({ client: nodeClient({ incoming, outgoing, stallMs }), closed })
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -53,4 +53,61 @@ test('a caller who reads gets all of it', async () => {
   caller?.on('data', take).resume()
   await Promise.all([whole, closed])
   expect(client.gone).toBe(false)
+})
+
+/** All that a caller gets who asks in these words, as text. */
+async function got(request: string, answer: (client: Client) => void): Promise<string> {
+  server = createServer((incoming, outgoing) => answer(nodeClient({ incoming, outgoing, stallMs: 1_000 })))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  caller = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  let text = ''
+  caller.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
+  caller.write(request)
+  await once(caller, 'close')
+  return text.slice(text.indexOf('\r\n\r\n') + 4)
+}
+
+const bytes = (text: string): Uint8Array => Buffer.from(text)
+/** Bytes as a string with a character for each. */
+const latin1 = (text: string): string => Buffer.from(text).toString('latin1')
+const closing = 'GET / HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n'
+
+test('a stream is framed in chunks, each as it was written', async () => {
+  const long = 'x'.repeat(20_000)
+  const text = await got(closing, (client) => {
+    client.open(200, { 'content-type': 'text/event-stream' })
+    for (const part of ['one', '', 'zwei €', long]) client.write(bytes(part))
+    client.end(bytes('end'))
+  })
+  expect(text).toBe(`3\r\none\r\n8\r\n${latin1('zwei €')}\r\n4e20\r\n${long}\r\n3\r\nend\r\n0\r\n\r\n`)
+})
+
+test.each([
+  ['nothing', '', '0\r\n\r\n'],
+  ['much', 'y'.repeat(20_000), `4e20\r\n${'y'.repeat(20_000)}\r\n0\r\n\r\n`],
+])('a stream that ends with %s is framed to its end', async (_, last, expected) => {
+  const text = await got(closing, (client) => {
+    client.open(200, {})
+    client.end(last === '' ? undefined : bytes(last))
+  })
+  expect(text).toBe(expected)
+})
+
+test('a caller of HTTP/1.0 gets a stream without frames', async () => {
+  const text = await got('GET / HTTP/1.0\r\nhost: gateway\r\n\r\n', (client) => {
+    client.open(200, { 'content-type': 'text/event-stream' })
+    client.write(bytes('one'))
+    client.end(bytes('two'))
+  })
+  expect(text).toBe('onetwo')
+})
+
+test('a body of any bytes is sent as it is', async () => {
+  const body = Uint8Array.from({ length: 256 }, (_, byte) => byte)
+  const text = await got(closing, (client) => {
+    client.open(200, { 'content-length': '256' })
+    client.end(body)
+  })
+  expect(Buffer.from(text, 'latin1')).toEqual(Buffer.from(body))
 })

@@ -95,6 +95,21 @@ test('a short text does not wait for a long one that came before it', async () =
   expect(order).toEqual(['short', 'long'])
 })
 
+test('many texts count together what they count one by one', async () => {
+  const texts = [
+    '',
+    'a',
+    ' token',
+    '你好',
+    'x'.repeat(2_000),
+    ...Array.from({ length: 3_000 }, (_, at) => `word${at} `),
+  ]
+  const each = await Promise.all(texts.map((text) => tokenizer.count(text)))
+  const sum = each.reduce((all, tokens) => all + tokens, 0)
+  expect(await tokenizer.countAll?.(texts)).toBe(sum)
+  expect(await tokenizer.countAll?.(['', ''])).toBe(0)
+})
+
 test('counts that run at the same time do not mix', async () => {
   const texts = Array.from({ length: 200 }, (_, index) => english.repeat(index % 20) + index)
   expect(await Promise.all(texts.map((text) => tokenizer.count(text)))).toEqual(texts.map(inPieces))

@@ -237,6 +237,7 @@ test('a listing becomes prices of the configuration, and what they cannot say is
       { when: { service: 'priority' }, nanos },
       { when: { region: 'eu' }, nanos: {}, tokensPpm: 1_100_000 },
       { when: { speed: 'fast' }, nanos: {}, tokensPpm: 6_000_000 },
+      { when: { region: 'eu', speed: 'fast' }, nanos: {}, tokensPpm: 7_000_000 },
     ],
     notes: [],
   }
@@ -247,8 +248,9 @@ test('a listing becomes prices of the configuration, and what they cannot say is
       tiers: [{ above: 32_000, ...prices, service_tiers: { flex: prices } }],
       service_tiers: { priority: prices },
       regions: { eu: '1.1' },
+      speeds: { fast: '6' },
       markup_percent: '5',
     },
-    left: ['speed=fast: no field'],
+    left: ['region=eu speed=fast: no field'],
   })
 })

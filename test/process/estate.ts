@@ -27,6 +27,10 @@ export interface Estate {
   credits(key: string, at?: number): Promise<{ readonly balance: bigint; readonly held: bigint }>
   receipt(key: string, id: string): Promise<Readonly<Record<string, unknown>> | undefined>
   ready(at: number): Promise<Readonly<Record<string, unknown>>>
+  /** Asks the admin API as the operator. Throws with the answer's text where it is refused. */
+  admin(method: string, path: string, body?: unknown): Promise<Readonly<Record<string, unknown>>>
+  /** What gateways that are started from now on are configured with. */
+  configure(more: MoreConfig): void
   /** The books, beside the gateways. */
   readonly books: DurableBooks
   remove(): Promise<void>
@@ -35,10 +39,27 @@ export interface Estate {
 /** Whether there is what an estate needs. */
 export const hasEstate = hasRedis && postgresPrograms !== undefined
 
-export async function newEstate(vendorUrl: string, count: number): Promise<Estate> {
+/** More of a configuration: YAML lines, those of vendors and models indented by two. */
+export interface MoreConfig {
+  readonly vendors?: string
+  readonly models?: string
+  readonly yaml?: string
+}
+
+export interface EstateOptions extends MoreConfig {
+  /** Beside what each gateway is started with. */
+  readonly env?: Readonly<Record<string, string>>
+}
+
+export async function newEstate(
+  vendorUrl: string,
+  count: number,
+  { env, ...more }: EstateOptions = {},
+): Promise<Estate> {
   const home = mkdtempSync(join(tmpdir(), 'tollgate-estate-'))
   const config = join(home, 'tollgate.yaml')
-  writeFileSync(config, yamlOf(vendorUrl))
+  const configure = (wanted: MoreConfig) => writeFileSync(config, yamlOf(vendorUrl, wanted))
+  configure(more)
   const [postgres, redis] = await Promise.all([startPostgres(postgresPrograms ?? ''), startRedis()])
   const databaseUrl = await postgres.create()
   const gateways: GatewayProcess[] = []
@@ -50,6 +71,7 @@ export async function newEstate(vendorUrl: string, count: number): Promise<Estat
       TOLLGATE_SECRET: 'the secret of an estate',
       DATABASE_URL: databaseUrl,
       REDIS_URL: redis.url,
+      ...env,
     })
     gateways[at] = gateway
     await until('a gateway that is ready', async () => (await readyOf(gateway)).status === 'ready' || undefined)
@@ -72,6 +94,8 @@ export async function newEstate(vendorUrl: string, count: number): Promise<Estat
     },
     receipt: (key, id) => ask(`${living().url}/v1/generation?id=${id}`, key).catch(() => undefined),
     ready: (at) => readyOf(living(at)),
+    admin: (method, path, body) => ask(`${living().url}${path}`, managementKey, { body, method }),
+    configure,
     async remove() {
       await Promise.all(gateways.map((gateway) => gateway.kill('SIGKILL')))
       await database.close()
@@ -81,15 +105,18 @@ export async function newEstate(vendorUrl: string, count: number): Promise<Estat
   }
 }
 
-function yamlOf(vendorUrl: string): string {
+function yamlOf(vendorUrl: string, { vendors = '', models = '', yaml = '' }: MoreConfig): string {
   return `
 vendors:
   fake: { adapter: openai, base_url: '${vendorUrl}', api_keys: [vendor-secret] }
+${vendors}
 models:
   test-model:
     targets: [{ vendor: fake, model: vendor-model }]
     prices: { input: 1, output: 2 }
+${models}
 holds: { term_seconds: 6, checkpoint_seconds: 1 }
+${yaml}
 `
 }
 
@@ -98,9 +125,14 @@ async function readyOf({ url }: GatewayProcess): Promise<Readonly<Record<string,
   return (await answer.json()) as Record<string, unknown>
 }
 
-async function ask(url: string, key: string, body?: unknown): Promise<Readonly<Record<string, unknown>>> {
+async function ask(
+  url: string,
+  key: string,
+  { body, method = body === undefined ? 'GET' : 'POST' }: { readonly body?: unknown; readonly method?: string } = {},
+): Promise<Readonly<Record<string, unknown>>> {
   const answer = await fetch(url, {
-    ...(body !== undefined && { method: 'POST', body: JSON.stringify(body) }),
+    method,
+    ...(body !== undefined && { body: JSON.stringify(body) }),
     headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
   })
   const text = await answer.text()
@@ -112,10 +144,10 @@ let payers = 0
 
 async function newPayer(url: string, nanos: bigint): Promise<string> {
   const name = `payer ${++payers}`
-  const { id: account } = await ask(`${url}/admin/v1/accounts`, managementKey, { name })
+  const { id: account } = await ask(`${url}/admin/v1/accounts`, managementKey, { body: { name } })
   const recharge = { amount: printMoney(nanos), reference: name }
-  await ask(`${url}/admin/v1/accounts/${String(account)}/recharges`, managementKey, recharge)
-  const { key } = await ask(`${url}/admin/v1/keys`, managementKey, { kind: 'master', account, name })
+  await ask(`${url}/admin/v1/accounts/${String(account)}/recharges`, managementKey, { body: recharge })
+  const { key } = await ask(`${url}/admin/v1/keys`, managementKey, { body: { kind: 'master', account, name } })
   return String(key)
 }
 

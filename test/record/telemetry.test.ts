@@ -33,6 +33,23 @@ describe('the figures', () => {
     ])
   })
 
+  test('tell what the process takes of its machine', () => {
+    const process = {
+      residentBytes: 300_000_000,
+      heapBytes: 40_000_000,
+      resources: 12,
+      delayP99Ms: 4.5,
+      delayMostMs: 20,
+    }
+    expect(lines(openTelemetry().print({ ...gauges, process })).slice(3)).toEqual([
+      'tollgate_resident_bytes 300000000',
+      'tollgate_heap_bytes 40000000',
+      'tollgate_resources 12',
+      'tollgate_event_loop_delay_seconds{quantile="0.99"} 0.0045',
+      'tollgate_event_loop_delay_seconds{quantile="1"} 0.02',
+    ])
+  })
+
   test('tell what the last comparison found', () => {
     const reconciliation = { atMs: 1_700_000_000_999, violations: 1, over: 7n, under: 8n, busy: 2 }
     expect(lines(openTelemetry().print({ ...gauges, reconciliation })).slice(3)).toEqual([

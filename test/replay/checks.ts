@@ -172,8 +172,9 @@ export function dueFor(
   // Of a prompt that was still in its memory a vendor says nothing.
   if (usage?.['eval_count'] !== undefined && usage['prompt_eval_count'] === undefined)
     return { outcome: 'complete', source: 'vendor_partial', tokens: undefined, model, finish }
-  // A vendor that says that nothing was read has not counted.
-  const tokens = metering && metering.input + metering.output > 0 ? tokensOf(metering, usage) : undefined
+  // A vendor that says that nothing was read has not counted; one that leaves zeros out has, and bills nothing.
+  const isTold = metering && (metering.input + metering.output > 0 || usage?.['trafficType'] !== undefined)
+  const tokens = isTold ? tokensOf(metering, usage) : undefined
   return { outcome: 'complete', source: tokens ? 'vendor' : 'counted', tokens, model, finish }
 }
 
@@ -188,6 +189,9 @@ export function tokensIn({ counts }: Receipt): Tokens {
     audio_input: counts.audio_input ?? 0,
     audio_output: counts.audio_output ?? 0,
     search: counts.search ?? 0,
+    advisor_input: counts.advisor_input ?? 0,
+    advisor_cached_input: counts.advisor_cached_input ?? 0,
+    advisor_output: counts.advisor_output ?? 0,
   }
 }
 

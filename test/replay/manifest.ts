@@ -50,7 +50,7 @@ const metering = z.strictObject({
   web_search_requests: count.optional(),
   /** What another model has done on the way: its price is its own, and it is not in the counts above. */
   advisor: z
-    .array(z.looseObject({ model: name }))
+    .array(z.strictObject({ model: name, input: count, cache_read: count, cache_write: count, output: count }))
     .max(100)
     .optional(),
   /** What the vendor itself bills of these. */

@@ -13,6 +13,9 @@ const prices = {
   reasoning: 17_000_001_901n,
   audio_input: 41_000_002_303n,
   audio_output: 83_000_002_909n,
+  advisor_input: 5_000_004_001n,
+  advisor_cached_input: 500_000_509n,
+  advisor_output: 25_000_004_507n,
   /** For one of them. */
   search: 10_000_019n,
 } as const
@@ -28,8 +31,10 @@ const morePrices = {
 const tokenUnits: ReadonlySet<string> = new Set(['image_input', 'image_output'])
 
 type Unit = keyof typeof prices
-/** How many of each; no token is in two units. Not every manifest tells the searches. */
-export type Tokens = Readonly<Record<Exclude<Unit, 'search'>, number>> & { readonly search?: number }
+type AdvisorUnit = 'advisor_input' | 'advisor_cached_input' | 'advisor_output'
+/** How many of each; no token is in two units. Not every manifest tells the searches, and few calls ask an advisor. */
+export type Tokens = Readonly<Record<Exclude<Unit, 'search' | AdvisorUnit>, number>> &
+  Readonly<Partial<Record<'search' | AdvisorUnit, number>>>
 
 /** The prices as a configuration has them: USD per million tokens, as text. */
 export function priceList(): Readonly<Record<string, string>> {
@@ -67,7 +72,15 @@ export function tokensOf(metering: Metering, usage: Entry['usage']): Tokens {
     audio_input: audioIn,
     audio_output: audioOut,
     ...(metering.web_search_requests !== undefined && { search: metering.web_search_requests }),
+    ...(metering.advisor && advisorTokens(metering.advisor)),
   }
+}
+
+/** What other models have done on the way. */
+function advisorTokens(passes: NonNullable<Metering['advisor']>): Pick<Tokens, AdvisorUnit> {
+  const sum = (name: 'input' | 'cache_read' | 'output'): number => passes.reduce((all, pass) => all + pass[name], 0)
+  const cached = sum('cache_read')
+  return { advisor_input: sum('input') - cached, advisor_cached_input: cached, advisor_output: sum('output') }
 }
 
 function detail(usage: Entry['usage'], group: string, name: string): number {

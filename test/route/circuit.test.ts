@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { openHealth, type Health } from '../../src/route/health.ts'
+import type { Sighting } from '../../src/route/sightings.ts'
 import { virtualTime } from '../support/virtual-time.ts'
 
 const target = 'v/m'
@@ -7,12 +8,14 @@ const target = 'v/m'
 function scene() {
   const time = virtualTime()
   const log: string[] = []
+  const told: Sighting[] = []
   const health = openHealth({
     clock: time.clock,
     random: () => 0.5,
+    tell: (sighting) => void told.push(sighting),
     log: (_, fields) => void log.push(`${String(fields?.['from'])} → ${String(fields?.['to'])}`),
   })
-  return { time, health, log }
+  return { time, health, log, told }
 }
 
 const enter = (health: Health, isLastResort = false) => health.enter(target, { isLastResort, slowMs: undefined })
@@ -154,5 +157,55 @@ describe('the figures of a target', () => {
     expect(health.of(target).feedback).toBeUndefined()
     for (let at = 0; at < 5; at++) health.rated(target, 0)
     expect(health.of(target).feedback).toBeCloseTo(0.5)
+  })
+})
+
+describe('what another replica has seen', () => {
+  const open = { kind: 'circuit_open', target, forMs: 4_000 } as const
+
+  test('opens our circuit for as long, where we have not seen otherwise', async () => {
+    const { health, time, log, told } = scene()
+    health.heard(open)
+    expect([health.of(target).state, health.of(target).retryInMs, log, told]).toEqual([
+      'open',
+      4_000,
+      ['closed → open'],
+      [],
+    ])
+    await time.runUntil(4_000)
+    expect(health.of(target).state).toBe('half_open')
+    succeed(health, 2)
+    expect([health.of(target).state, told]).toEqual(['closed', [{ kind: 'circuit_closed', target }]])
+  })
+
+  test('waits for one failure of our own, where our own calls go well', () => {
+    const { health } = scene()
+    succeed(health, 12)
+    health.heard(open)
+    expect(health.of(target).state).toBe('closed')
+    fail(health, 1)
+    expect(health.of(target).state).toBe('open')
+  })
+
+  test('lets a probe in at once where it is well again', () => {
+    const { health, told } = scene()
+    fail(health, 5)
+    expect(told).toEqual([{ kind: 'circuit_open', target, forMs: 1_000 }])
+    health.heard({ kind: 'circuit_closed', target })
+    expect(health.of(target).state).toBe('half_open')
+  })
+
+  test('counts what users think there too', () => {
+    const { health } = scene()
+    health.heard({ kind: 'rated', target, score: 0 })
+    expect(health.of(target).feedback).toBeLessThan(1)
+  })
+
+  test('is told anew to a replica that has just come, as long as it holds', async () => {
+    const { health, time } = scene()
+    expect(health.sightings(target)).toEqual([])
+    fail(health, 5)
+    await time.runUntil(400)
+    expect(health.sightings(target)).toEqual([{ kind: 'circuit_open', target, forMs: 600 }])
   })
 })

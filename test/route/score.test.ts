@@ -24,6 +24,7 @@ const standings = fc
       quality: fc.double({ min: 0, max: 1, noNaN: true }),
       inFlight: fc.nat(50),
       weight: fc.nat(10),
+      quota: fc.double({ min: 0, max: 1, noNaN: true }),
     }),
     { minLength: 1, maxLength: 8, selector: ({ name }) => name },
   )
@@ -40,6 +41,7 @@ const score = (given: Ranking['weights']): Ranking => ({ strategy: 'score', weig
 function dominates(a: Standing, b: Standing): boolean {
   const [costA, costB] = [a.cost ?? 10n ** 30n, b.cost ?? 10n ** 30n]
   if (a.timeMs === undefined || b.timeMs === undefined) return false
+  if ((a.quota ?? 1) < (b.quota ?? 1)) return false
   const isNowhereWorse = costA <= costB && a.timeMs <= b.timeMs && a.quality >= b.quality
   return isNowhereWorse && (costA < costB || a.timeMs < b.timeMs || a.quality > b.quality)
 }
@@ -58,7 +60,8 @@ describe('a score', () => {
 
   test('with weights 1, 0 and 0 is the pure order of costs, the unknown last', () => {
     fc.assert(
-      fc.property(standings, (all) => {
+      fc.property(standings, (every) => {
+        const all = every.map((each) => ({ ...each, quota: 1 }))
         const costs = rank(all, score({ cost: 1, performance: 0, quality: 0 })).map((each) => each.standing.cost)
         const known = costs.filter((cost) => cost !== undefined)
         expect(known).toEqual(known.toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0)))
@@ -88,6 +91,14 @@ describe('a score', () => {
       )
     },
   )
+
+  test('counts a target as dearer once a tenth of its vendor’s limits is left, and the more so the less', () => {
+    const cost = { cost: 1, performance: 0, quality: 0 }
+    const left = (quota: number) => rank([standing('a', { quota })], score(cost))[0]?.score
+    expect([left(1), left(0.1), left(0.05), left(0)]).toEqual([1, 1, 0.5, 0])
+    const all = [standing('cheap', { quota: 0.02 }), standing('dear', { cost: 2_000n })]
+    expect(names(rank(all, score(cost)))).toEqual(['dear', 'cheap'])
+  })
 
   test('is between 0 and 1', () => {
     fc.assert(

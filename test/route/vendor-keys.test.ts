@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { plainKey, type KeyClass, type VendorKey } from '../../src/core/routing.ts'
 import { openVendorKeys } from '../../src/route/vendor-keys.ts'
 import { remainingIn } from '../../src/route/rate-headers.ts'
+import type { Sighting } from '../../src/route/sightings.ts'
 import { virtualTime } from '../support/virtual-time.ts'
 
 const limits = { connectMs: 1, firstByteMs: 1, idleMs: 1, totalMs: 1 }
@@ -11,8 +12,11 @@ const normal: KeyClass = { priority: 'normal' }
 function scene(...keys: readonly (Partial<VendorKey> & { readonly id: string })[]) {
   const time = virtualTime()
   const log: string[] = []
+  const told: Sighting[] = []
   const pool = openVendorKeys({
     clock: time.clock,
+    mark: (secret) => `mark of ${secret}`,
+    tell: (sighting) => void told.push(sighting),
     log: (event, fields) =>
       void log.push(`${event} ${String(fields?.['key'])} ${String(fields?.['reason'] ?? '')}`.trim()),
   })
@@ -30,7 +34,7 @@ function scene(...keys: readonly (Partial<VendorKey> & { readonly id: string })[
       { without: new Set(without), isLastResort },
     )
   const look = (keyClass = normal) => pool.look({ entry, target, keyClass })
-  return { time, log, pool, entry, take, look }
+  return { time, log, told, pool, entry, take, look }
 }
 
 const refused = { fault: 'account', about: 'key', code: 'no_target_available', status: 401 } as const
@@ -78,22 +82,26 @@ describe('a key that is refused', () => {
   test('is parked with the reason, told once, and tried again after half a minute', async () => {
     const { take, look, log, time, pool, entry } = scene({ id: 'a' })
     for (const use of [take(), take()]) use?.failed(refused)
-    expect([take(), look()]).toEqual([undefined, { isReady: false, why: 'keys_parked', retryInMs: 30_000 }])
+    expect([take(), look()]).toEqual([undefined, { isReady: false, why: 'keys_parked', retryInMs: 30_000, quota: 0 }])
     expect(log).toEqual(['vendor_key_parked a refused'])
     expect(pool.shown(entry)).toEqual([
-      { id: 'a', priority: 'normal', inFlight: 2, parked: 'refused', retryInMs: 30_000, busy: [] },
+      { id: 'a', priority: 'normal', inFlight: 2, parked: 'refused', retryInMs: 30_000, busy: [], quota: {} },
     ])
     await time.runUntil(30_000)
     take()?.worked()
     expect(log.at(-1)).toBe('vendor_key_works a')
   })
 
-  test('is parked longer each time, and used where nothing else is left', async () => {
-    const { take, look, time } = scene({ id: 'a' })
+  test('is parked longer each time, told once, and used where nothing else is left', async () => {
+    const { take, look, time, log, told } = scene({ id: 'a' })
     take()?.failed(refused)
     await time.runUntil(30_000)
     take()?.failed(refused)
-    expect(look().retryInMs).toBe(60_000)
+    expect([look().retryInMs, log]).toEqual([60_000, ['vendor_key_parked a refused']])
+    expect(told.map((seen) => seen.kind === 'key_parked' && [seen.forMs, seen.again])).toEqual([
+      [30_000, false],
+      [60_000, true],
+    ])
     expect(take({ isLastResort: true })?.key.id).toBe('a')
   })
 
@@ -118,7 +126,7 @@ describe('a key that is at a limit', () => {
     const { take, look, time } = scene({ id: 'a' })
     take()?.failed({ fault: 'busy', code: 'vendor_busy', status: 429, retryAfterMs: 7_000 })
     expect([look(), take({ model: 'other' })?.key.id]).toEqual([
-      { isReady: false, why: 'keys_busy', retryInMs: 7_000 },
+      { isReady: false, why: 'keys_busy', retryInMs: 7_000, quota: 0 },
       'a',
     ])
     await time.runUntil(7_000)
@@ -128,7 +136,95 @@ describe('a key that is at a limit', () => {
   test('is learned from the headers of an answer that went well', () => {
     const { take, look } = scene({ id: 'a' })
     take()?.heard({ 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': '1m30s' })
-    expect(look()).toEqual({ isReady: false, why: 'keys_busy', retryInMs: 90_000 })
+    expect(look()).toEqual({ isReady: false, why: 'keys_busy', retryInMs: 90_000, quota: 0 })
+  })
+
+  test('is told to others once, and again where it waits much longer', () => {
+    const { take, told } = scene({ id: 'a' })
+    const busy = (retryAfterMs: number) =>
+      take({ isLastResort: true })?.failed({ fault: 'busy', code: 'vendor_busy', status: 429, retryAfterMs })
+    for (const ms of [500, 5_000, 5_100, 9_000]) busy(ms)
+    expect(told.map((seen) => seen.kind === 'key_busy' && seen.forMs)).toEqual([5_000, 9_000])
+  })
+})
+
+describe('the share of a vendor’s limits that is left', () => {
+  const said = (left: number, reset = '10s') => ({
+    'x-ratelimit-limit-requests': '100',
+    'x-ratelimit-remaining-requests': `${left}`,
+    'x-ratelimit-reset-requests': reset,
+    'x-ratelimit-limit-tokens': '1000',
+    'x-ratelimit-remaining-tokens': '900',
+    'x-ratelimit-reset-tokens': reset,
+  })
+
+  test('is that of the nearest limit, until it is whole again', async () => {
+    const { take, look, time, pool, entry } = scene({ id: 'a' })
+    take()?.heard(said(7))
+    expect([look().quota, pool.shown(entry)[0]?.quota]).toEqual([0.07, { 'gpt-large': 0.07 }])
+    await time.runUntil(10_000)
+    expect([look().quota, pool.shown(entry)[0]?.quota]).toEqual([1, {}])
+  })
+
+  test('is that of the key which has most of it', () => {
+    const { take, look } = scene({ id: 'a' }, { id: 'b' })
+    take()?.heard(said(5))
+    expect(look().quota).toBe(1)
+    take()?.heard(said(50))
+    expect(look().quota).toBe(0.5)
+  })
+})
+
+describe('what another replica has seen', () => {
+  const seen = { vendor: 'v', key: 'a', mark: 'mark of secret of a' }
+  const parked = {
+    kind: 'key_parked',
+    ...seen,
+    reason: 'out_of_credit',
+    status: 402,
+    forMs: 30_000,
+    again: false,
+  } as const
+
+  test('parks our key for as long, and frees it', () => {
+    const { pool, entry, look, log, told } = scene({ id: 'a' })
+    pool.heard(entry, parked)
+    expect(look()).toEqual({ isReady: false, why: 'keys_parked', retryInMs: 30_000, quota: 0 })
+    pool.heard(entry, { kind: 'key_works', ...seen })
+    expect([look().isReady, log, told]).toEqual([true, ['vendor_key_parked a out_of_credit', 'vendor_key_works a'], []])
+  })
+
+  test('holds our key back for a model at its limit', () => {
+    const { pool, entry, look, take } = scene({ id: 'a' })
+    pool.heard(entry, { kind: 'key_busy', ...seen, model: target.model, forMs: 4_000 })
+    expect([look().why, look().retryInMs, take({ model: 'other' })?.key.id]).toEqual(['keys_busy', 4_000, 'a'])
+  })
+
+  test('says nothing of another secret under the name', () => {
+    const { pool, entry, look } = scene({ id: 'a' })
+    pool.heard(entry, { ...parked, mark: 'mark of another' })
+    expect(look().isReady).toBe(true)
+  })
+
+  test('is not undone by a try from before it', () => {
+    const { pool, entry, look, take, time } = scene({ id: 'a' })
+    const use = take()
+    return time.runUntil(1).then(() => {
+      pool.heard(entry, parked)
+      use?.worked()
+      expect(look().why).toBe('keys_parked')
+    })
+  })
+
+  test('is told anew to a replica that has just come', async () => {
+    const { pool, entry, take, time } = scene({ id: 'a' }, { id: 'b' })
+    take()?.failed({ ...refused, status: 402 })
+    take()?.failed({ fault: 'busy', code: 'vendor_busy', status: 429, retryAfterMs: 7_000 })
+    await time.runUntil(1_000)
+    expect(pool.sightings(entry)).toEqual([
+      { ...parked, forMs: 29_000, again: true },
+      { kind: 'key_busy', vendor: 'v', key: 'b', mark: 'mark of secret of b', model: 'gpt-large', forMs: 6_000 },
+    ])
   })
 })
 
@@ -142,7 +238,7 @@ test.each([
   ['x-ratelimit-remaining-requests', 'x-ratelimit-reset-requests', '99999h', undefined],
 ])('%s with %s: %s is told', (left, reset, value, resetMs) => {
   const of = left.includes('tokens') ? 'tokens' : 'requests'
-  expect(remainingIn({ [left]: '0', [reset]: value }, 1_000)).toEqual([{ of, left: 0, resetMs }])
+  expect(remainingIn({ [left]: '0', [reset]: value }, 1_000)).toEqual([{ of, left: 0, limit: undefined, resetMs }])
 })
 
 test('headers that say nothing of limits are passed over', () => {

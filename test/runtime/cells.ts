@@ -56,13 +56,13 @@ export async function startCells(): Promise<Cells> {
 
 /** The object answers each question with what the stub promises: both ends are ours. */
 function stubOf(ask: (method: string, ...args: readonly unknown[]) => Promise<unknown>): CellStub {
-  const methods = ['run', 'claim', 'begin', 'account', 'key', 'lend'] as const
+  const methods = ['run', 'claim', 'begin', 'account', 'key', 'lend', 'lendSlots'] as const
   const asking = methods.map((method) => [method, (...args: readonly unknown[]) => ask(method, ...args)])
   return Object.fromEntries(asking) as unknown as CellStub
 }
 
 /** A program and all that it imports, by their paths, without types. */
-function closureOf(file: string, found = new Map<string, string>()): Map<string, string> {
+export function closureOf(file: string, found = new Map<string, string>()): Map<string, string> {
   if (found.has(file)) return found
   const text = stripTypeScriptTypes(textOf(file))
   found.set(file, text)

@@ -145,7 +145,7 @@ describe('a vendor of responses', () => {
     expect({ outcome, source, counts, cost }).toEqual({
       outcome: 'complete',
       source: 'vendor',
-      counts: { input: 30, cached_input: 60, cache_write_5m: 10, output: 25, reasoning: 15 },
+      counts: { input: 30, cached_input: 60, cache_write_5m: 10, output: 25, reasoning: 15, search: 1 },
       cost: wholeCost,
     })
   })
@@ -153,7 +153,8 @@ describe('a vendor of responses', () => {
   test('that answers a stream with one body is told as a stream', async () => {
     theirs.behave((_, response) => json(response, 200, whole))
     const final = await client.responses.stream({ model: 'native-model', input: 'Which?' }).finalResponse()
-    expect(final.output.map(({ type }) => type)).toEqual(['reasoning', 'message', 'function_call', 'function_call'])
+    const types = final.output.map(({ type }) => type)
+    expect(types).toEqual(['reasoning', 'web_search_call', 'message', 'function_call', 'function_call'])
     expect([final.output_text, final.usage?.output_tokens]).toEqual(['I will look.', 40])
   })
 

@@ -1,5 +1,6 @@
 import { SharedUnavailable } from '../../src/core/shared-unavailable.ts'
 import { openLender } from '../../src/core/shared-limit.ts'
+import { openSlotLender } from '../../src/core/shared-slots.ts'
 import { LedgerAssertion } from '../../src/ledger/engine/assert.ts'
 import type { Command, Decision, OtherEpoch, ReplyTo } from '../../src/ledger/engine/commands.ts'
 import type { decide } from '../../src/ledger/engine/decide.ts'
@@ -261,7 +262,7 @@ export function simShared(world: World, owner: Owner, { server, link, onAssertio
       return undefined
     })
   }
-  const lender = openLender()
+  const [lender, slots] = [openLender(), openSlotLender()]
   return {
     async run(command) {
       const spender = redisSpender(command.accountId)
@@ -281,6 +282,7 @@ export function simShared(world: World, owner: Owner, { server, link, onAssertio
       return stands
     },
     shares: (asks) => ask(() => asks.map((each) => lender.lend(each, world.nowMs))),
+    slots: (asks) => ask(() => asks.map((each) => slots.lend(each, world.nowMs))),
     reaches: () => silentSinceMs === undefined || world.nowMs - silentSinceMs < awayMs,
   }
 }

@@ -116,19 +116,21 @@ export interface RealCluster {
   stop(): Promise<void>
 }
 
-/** Three masters that share the slots. */
-export async function startCluster(): Promise<RealCluster> {
+const slotCount = 16_384
+
+/** Masters that share the slots evenly: three, as a cluster in service has at least. */
+export async function startCluster(masters = 3): Promise<RealCluster> {
   const settings = ['--cluster-enabled', 'yes', '--cluster-config-file', 'nodes.conf', '--cluster-node-timeout', '2000']
-  const nodes = await Promise.all([0, 1, 2].map(() => startRedis(settings)))
+  const nodes = await Promise.all(Array.from({ length: masters }, () => startRedis(settings)))
   const [first] = nodes
-  const slots = [0, 5_461, 10_923, 16_384]
+  const slotOf = (index: number): number => Math.round((slotCount * index) / masters)
   for (const [index, node] of nodes.entries()) {
-    await node.send('CLUSTER', 'ADDSLOTSRANGE', `${slots[index]}`, `${(slots[index + 1] ?? 0) - 1}`)
+    await node.send('CLUSTER', 'ADDSLOTSRANGE', `${slotOf(index)}`, `${slotOf(index + 1) - 1}`)
     if (first && node !== first) await node.send('CLUSTER', 'MEET', '127.0.0.1', `${first.port}`)
   }
   const isWhole = async (node: RealRedis) => {
     const info = String(await node.send('CLUSTER', 'INFO'))
-    return info.includes('cluster_state:ok') && info.includes('cluster_size:3')
+    return info.includes('cluster_state:ok') && info.includes(`cluster_size:${masters}`)
   }
   for (const end = Date.now() + startMs; Date.now() < end; await wait(50)) {
     if ((await Promise.all(nodes.map(isWhole))).every(Boolean)) break

@@ -529,9 +529,44 @@ describe('usage', () => {
     const pass = (type: string, tokens: number) => ({ type, input_tokens: tokens, output_tokens: 1 })
     const iterations = [pass('message', 10), pass('advisor_message', 500), pass('compaction', 100)]
     expect(counts({ input_tokens: 10, output_tokens: 1, iterations })).toEqual({
-      counts: { input: 110, output: 2 },
+      counts: { input: 110, output: 2, advisor_input: 500, advisor_output: 1 },
       anomalies: ['other_model_used'],
     })
+  })
+
+  test('of an advisor has its caches apart, and a broken count of it is told', () => {
+    const pass = { type: 'advisor_message', input_tokens: 5, cache_creation_input_tokens: 20, output_tokens: 'many' }
+    const iterations = [{ ...pass, cache_read_input_tokens: 300 }]
+    expect(counts({ input_tokens: 10, output_tokens: 1, iterations })).toEqual({
+      counts: { input: 10, output: 1, advisor_input: 25, advisor_cached_input: 300 },
+      anomalies: ['other_model_used', 'advisor_invalid_completion_tokens'],
+    })
+  })
+
+  test.each([
+    [
+      { inference_geo: 'us', speed: 'fast' },
+      { region: 'us', speed: 'fast' },
+    ],
+    [{ inference_geo: 'global', speed: 'standard' }, {}],
+    [{ inference_geo: 'not_available' }, {}],
+    [{ inference_geo: 7, speed: null }, {}],
+  ])('of %j says where and how fast it was served: %j', (told, place) => {
+    expect(counts({ input_tokens: 1, output_tokens: 1, ...told })).toEqual({
+      counts: { input: 1, output: 1 },
+      anomalies: [],
+      ...place,
+    })
+  })
+
+  test('in a stream keeps the place that its start has told', () => {
+    const reader = anthropic.reader(passing)
+    const start = { input_tokens: 3, output_tokens: 1, inference_geo: 'us', speed: 'fast' }
+    reader(event({ type: 'message_start', message: { usage: start } }))
+    const { usage } = reader(
+      event({ type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage: { output_tokens: 2 } }),
+    )
+    expect(usage).toEqual({ counts: { input: 3, output: 2 }, anomalies: [], region: 'us', speed: 'fast' })
   })
 
   test('of an answer that another model took over is what the top says', () => {

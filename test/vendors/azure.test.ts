@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Call } from '../../src/core/call.ts'
-import { azure } from '../../src/vendors/azure.ts'
+import { azure, azureResponses } from '../../src/vendors/azure.ts'
+import { vendors } from '../../src/vendors/index.ts'
 import { openaiCompatible } from '../../src/vendors/openai.ts'
 import { translating } from './streams.ts'
 
@@ -31,8 +32,48 @@ test.each([
     'https://r.services.ai.azure.com/models',
     'https://r.services.ai.azure.com/models/chat/completions?api-version=2024-05-01-preview',
   ],
+  ['https://r.openai.azure.com', 'https://r.openai.azure.com/openai/v1/chat/completions'],
+  ['https://r.openai.azure.com/openai', 'https://r.openai.azure.com/openai/v1/chat/completions'],
+  ['https://r.services.ai.azure.com', 'https://r.services.ai.azure.com/openai/v1/chat/completions'],
+  ['https://r.openai.azure.us/openai/v1', 'https://r.openai.azure.us/openai/v1/chat/completions'],
+  ['https://gateway.test/llm', 'https://gateway.test/llm/chat/completions'],
+  [
+    'https://r.cognitiveservices.azure.com/openai/deployments/own-gpt',
+    'https://r.cognitiveservices.azure.com/openai/deployments/own-gpt/chat/completions?api-version=2024-10-21',
+  ],
+  [
+    'https://r.openai.azure.com/openai/deployments/own-gpt/2025-01-01-preview',
+    'https://r.openai.azure.com/openai/deployments/own-gpt/chat/completions?api-version=2025-01-01-preview',
+  ],
+  [
+    'https://r.openai.azure.com/openai/deployments/own-gpt/chat/completions',
+    'https://r.openai.azure.com/openai/deployments/own-gpt/chat/completions?api-version=2024-10-21',
+  ],
 ])('a deployment under %s is called at %s', (baseUrl, url) => {
   expect(sent(baseUrl)).toMatchObject({ url, body: '{"model":"my gpt","messages":[]}' })
+})
+
+test.each([
+  ['https://r.openai.azure.com', 'https://r.openai.azure.com/openai/v1/responses'],
+  ['https://r.openai.azure.com/openai/v1', 'https://r.openai.azure.com/openai/v1/responses'],
+  [
+    'https://r.openai.azure.com/openai/deployments/2025-01-01-preview',
+    'https://r.openai.azure.com/openai/v1/responses',
+  ],
+  ['https://r.openai.azure.com/openai/deployments/own-gpt', 'https://r.openai.azure.com/openai/v1/responses'],
+  ['https://r.services.ai.azure.com/models', 'https://r.services.ai.azure.com/openai/v1/responses'],
+  ['https://gateway.test/llm', 'https://gateway.test/llm/responses'],
+])('responses under %s are asked for at %s', (baseUrl, url) => {
+  expect(azureResponses({ baseUrl })).toBe(url)
+})
+
+test('other operations of a deployment are asked beside its chat completions', () => {
+  const embed: Call = { ...call, dialect: 'embeddings', inner: { input: 'a' } }
+  const access = { baseUrl: 'https://r.openai.azure.com/openai/deployments', apiKey: 'key', connectMs: 1 }
+  const own = vendors.get('azure')?.operations?.embeddings
+  expect(own?.request(embed, { vendor: 'azure', model: 'ada' }, access, false).url).toBe(
+    'https://r.openai.azure.com/openai/deployments/ada/embeddings?api-version=2024-10-21',
+  )
 })
 
 test('a name of a deployment cannot leave its place in the path', () => {

@@ -135,7 +135,10 @@ describe.runIf(all.length > 0)('a recorded error', () => {
 })
 
 describe.runIf(all.length > 0)('a recorded request', () => {
-  const asked = all.filter(({ request_file: file }) => Boolean(file))
+  /** Google itself would not have it: a turn of nobody. */
+  const isRefused = (entry: (typeof all)[number]): boolean =>
+    new TextDecoder().decode(recordedRequest(entry)).includes('invalid_role')
+  const asked = all.filter((entry) => Boolean(entry.request_file) && !isRefused(entry))
 
   test.each(asked.map(label))('%s can be read and be asked of another model', (_, entry) => {
     const path = '/v1beta/models/public:generateContent'
@@ -153,4 +156,19 @@ describe.runIf(all.length > 0)('a recorded request', () => {
     if (own.length > 0) expect(ask).toThrow('takes functions only')
     else expect(JSON.parse(new TextDecoder().decode(ask().body))).toHaveProperty('contents')
   })
+
+  test.each(all.filter((entry) => Boolean(entry.request_file) && isRefused(entry)).map(label))(
+    '%s is refused here as it was there',
+    (_, entry) => {
+      const parts = {
+        id: 'call-1',
+        startedAtMs: 0,
+        path: '/v1beta/models/public:generateContent',
+        header: () => undefined,
+        query: () => undefined,
+      }
+      expect(entry.status).toBe(400)
+      expect(() => generate.read(recordedRequest(entry) ?? new Uint8Array(0), parts)).toThrow('"contents[0].role"')
+    },
+  )
 })

@@ -128,6 +128,19 @@ describe('a stream', () => {
 describe('an answer', () => {
   const body = (candidate: JsonObject, more: JsonObject = {}): JsonObject => ({ candidates: [candidate], ...more })
 
+  test.each([
+    ['nothing', { trafficType: 'ON_DEMAND' }, { input: 0, output: 0 }, true],
+    ['zeros', { promptTokenCount: 0, totalTokenCount: 0 }, { input: 0, output: 0 }, true],
+    ['the prompt', { promptTokenCount: 9, totalTokenCount: 9 }, { input: 9, output: 0 }, undefined],
+  ])('to a blocked prompt of which the vendor counts %s is billed as that', (_, usageMetadata, counts, isUnbilled) => {
+    const body = { promptFeedback: { blockReason: 'MODEL_ARMOR' }, usageMetadata }
+    const expected = { counts, anomalies: [], ...(isUnbilled && { isUnbilled }) }
+    expect([gemini.reply(body, translating).usage, gemini.reader(passing)(event(body)).usage]).toEqual([
+      expected,
+      expected,
+    ])
+  })
+
   test('to a blocked prompt is an end by a filter, and costs what the vendor says', () => {
     const reply = gemini.reply(
       { promptFeedback: { blockReason: 'SAFETY' }, usageMetadata: { promptTokenCount: 9, totalTokenCount: 9 } },

@@ -75,6 +75,44 @@ describe('an answer', () => {
     })
   })
 
+  test.each([
+    [
+      'a search in files and two runs in one container',
+      [
+        { type: 'file_search_call', id: 'f' },
+        { type: 'code_interpreter_call', container_id: 'c1' },
+        { type: 'code_interpreter_call', container_id: 'c1' },
+      ],
+      {},
+      { file_search: 1, code_session: 1 },
+    ],
+    [
+      'a container that an earlier answer began, and another',
+      [
+        { type: 'code_interpreter_call', container_id: 'old' },
+        { type: 'code_interpreter_call', container_id: 'new' },
+      ],
+      {},
+      { code_session: 1 },
+    ],
+    [
+      'what the vendor counts itself',
+      [{ type: 'web_search_call' }],
+      { web_search_calls: 2, x_search_calls: 1, code_interpreter_calls: 3, document_search_calls: 4, mcp_calls: 5 },
+      { search: 3, code_session: 3, file_search: 4 },
+    ],
+    ['counts of a tool that are none', [], { web_search_calls: -1, code_interpreter_calls: 1e9 }, {}],
+  ])('is billed for its tools: %s', (_, output, details, counts) => {
+    const call = { ...passing.call, body: { input: [{ type: 'code_interpreter_call', container_id: 'old' }] } }
+    const told = Object.keys(details).length > 0 && { server_side_tool_usage_details: details }
+    const usage = { input_tokens: 1, output_tokens: 1, ...told }
+    expect(vendor.reply({ status: 'completed', output, usage }, { ...passing, call }).usage?.counts).toEqual({
+      input: 1,
+      output: 1,
+      ...counts,
+    })
+  })
+
   test('is counted by all that it says, the names of tools too', () => {
     const text = read(answer, passing).map((piece) => piece.text ?? '')
     expect(text.join('')).toBe(`${thought}I will look.weather{"city":"Paris"}now{}`)

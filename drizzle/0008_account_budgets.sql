@@ -1,0 +1,1 @@
+ALTER TABLE "account" ADD COLUMN "budgets" jsonb DEFAULT '[]'::jsonb NOT NULL;
