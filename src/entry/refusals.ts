@@ -11,14 +11,16 @@ import { chat } from '../fronts/chat.ts'
 /** For the answer to be read by one who is still sending; after it the connection is broken off. */
 const lingerMs = 2_000
 /** A name or an address, with a port or without. Nothing that could carry a path, a user or another host. */
-const plainHost = /^(?:[a-z0-9._-]{1,255}|\[[0-9a-f:.]{2,64}\])(?::\d{1,5})?$/i
+const plainHost = /^(?:[a-z0-9._-]{1,255}|\[[0-9a-f:.]{2,64}\])(?::(?<port>\d{1,5}))?$/i
+const mostPort = 65_535
 /** Segments "." and "..", "\", "#", and escapes of characters that need none: proxies disagree on what they mean. */
 const crookedPath = /[\\#]|\/\.{1,2}(?:\/|$)|%(?:2[de]|3\d|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])/i
 
 /** What is wrong with the frame of a request, or undefined. It is refused before anything looks at it. */
 export function faultOf({ url = '', rawHeaders }: IncomingMessage): GatewayError | undefined {
   // Node would make a second copy of all headers to tell this, and keep it for as long as the answer lasts.
-  if (!plainHost.test(onlyHost(rawHeaders) ?? ''))
+  const host = plainHost.exec(onlyHost(rawHeaders) ?? '')
+  if (!host || Number(host.groups?.['port'] ?? 0) > mostPort)
     return new GatewayError('invalid_value', 'Send one Host header with a host name, and a port where needed.')
   // An absolute target is allowed to proxies; its scheme and host say nothing here.
   const query = url.indexOf('?')

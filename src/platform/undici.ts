@@ -81,11 +81,13 @@ class Handler implements Dispatcher.DispatchHandler, Sending {
   }
 
   onResponseStart(
-    _: Dispatcher.DispatchController,
+    controller: Dispatcher.DispatchController,
     status: number,
     headers: Record<string, string | string[] | undefined>,
   ): void {
     if (this.#isOver || status < 200) return
+    // Views of the vendor's first bytes, which would stay in memory for as long as the answer lasts.
+    controller.rawHeaders = null
     const plain: Record<string, string> = {}
     // undici has put the names into lower case.
     for (const name in headers) {

@@ -10,7 +10,7 @@ const help = `npm run limits -- [--only WORD,...] [--times N] [--json]
 Starts three gateways in processes of their own on one PostgreSQL and one Redis, and a fake vendor, asks for many times
 what each limit allows, and prints what was let in beside what should be: for every algorithm and every level, requests
 and tokens by time, and calls at once; then a gateway that holds every slot is killed with kill -9, and the others must
-get all of them. Takes about a quarter of an hour.
+get all of them. Takes about half an hour.
 
   --only WORD    algorithms and levels, with commas between them (default: all)
                  ${limitAlgorithms.join(', ')}

@@ -24,10 +24,13 @@ export interface FakeVendor {
   close(): Promise<void>
 }
 
+/** A connection that is closed just as a busy gateway uses it again would be a fault that no test has asked for. */
+const idleMs = 120_000
+
 export async function startVendor(first: Behaviour = answerText('Hello')): Promise<FakeVendor> {
   let behaviour = first
   const calls: VendorCall[] = []
-  const server = createServer((request, response) => {
+  const server = createServer({ keepAliveTimeout: idleMs }, (request, response) => {
     const chunks: Buffer[] = []
     const closed = new Promise<'finished' | 'broken'>((resolve) => {
       response.once('close', () => resolve(response.writableFinished ? 'finished' : 'broken'))
