@@ -4,6 +4,7 @@ import { createReader, readReply, troubles } from './anthropic-answer.ts'
 import { countedBody, passedBody } from './anthropic-passing.ts'
 import { translate } from './anthropic-request.ts'
 import { failureOf } from './failure.ts'
+import { steadyReader } from './steady.ts'
 import type { Vendor, VendorAccess } from './vendor.ts'
 
 /** The version of the vendor's interface that the translation is written for. */
@@ -25,7 +26,7 @@ export const anthropic: Vendor = {
   id: 'anthropic',
   speaks: ['messages'],
   request,
-  reader: createReader,
+  reader: (options) => (options.translates ? createReader(options) : steadyReader(() => createReader(options), [])),
   reply: readReply,
   counting: { request: countRequest, tokens: ({ input_tokens: tokens }) => (isCount(tokens) ? tokens : undefined) },
   failure: (head, body) => failureOf(head, body, troubles),

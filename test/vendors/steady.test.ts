@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Call } from '../../src/core/call.ts'
 import { chat } from '../../src/fronts/chat.ts'
+import { messages as front } from '../../src/fronts/messages.ts'
 import { passingVoice } from '../../src/meter/voice.ts'
 import { vendors } from '../../src/vendors/index.ts'
 import type { Piece } from '../../src/vendors/vendor.ts'
@@ -132,5 +133,49 @@ describe('events of a known shape', () => {
     const usage = '"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}'
     expect(read(ended.replace('"usage":null', usage)).usage?.counts).toEqual({ input: 1, output: 2 })
     expect(read('{"error":{"message":"no"}}').error?.code).toBe('vendor_error')
+  })
+})
+
+describe('events of Anthropic', () => {
+  const messages: Call = { ...call, dialect: 'messages' }
+  const said = fc.oneof(
+    text.map((part) => ({ type: 'text_delta', text: part })),
+    text.map((part) => ({ type: 'thinking_delta', thinking: part })),
+    text.map((part) => ({ type: 'input_json_delta', partial_json: part })),
+    text.map((part) => ({ type: 'signature_delta', signature: part })),
+  )
+  const deltas = fc.array(fc.tuple(fc.constantFrom(0, 0, 1), said), { maxLength: 40 })
+  const name = 'content_block_delta'
+  const data = ([index, delta]: readonly [number, object], more: object = {}): Uint8Array =>
+    encoder.encode(JSON.stringify({ type: name, index, delta, ...more }))
+  const anthropicReader = () => vendors.get('anthropic')?.reader({ call: messages, translates: false })
+
+  test('say and are passed on as if each were read in full', () => {
+    fc.assert(
+      fc.property(deltas, (all) => {
+        const [quick, slow] = [anthropicReader(), anthropicReader()]
+        const passing = front.passing(messages)
+        const steps = all.flatMap((each, at) => {
+          const event = { name, data: data(each) }
+          const piece = quick?.(event) ?? {}
+          expect(saying(piece)).toEqual(saying(slow?.({ name, data: data(each, { at }) }) ?? {}))
+          return [{ event, piece }]
+        })
+        const one = steps.map((step) => decoder.decode(passing.event(step))).join('')
+        const voice = passingVoice(front.passing(messages))
+        expect(
+          voice
+            .steps(steps)
+            .map((part) => decoder.decode(part))
+            .join(''),
+        ).toBe(one)
+      }),
+    )
+  })
+
+  test('are recognised', () => {
+    const read = anthropicReader()
+    const say = (part: string) => read?.({ name, data: data([0, { type: 'text_delta', text: part }]) })
+    expect([say('Hello')?.like, say(' you')?.like?.shape.literals.length]).toEqual([undefined, 2])
   })
 })
