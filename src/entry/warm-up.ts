@@ -4,6 +4,7 @@ import { openMemory } from '../platform/memory.ts'
 import { noJournal } from '../platform/journal.ts'
 import { memoryBooks } from '../platform/memory-books.ts'
 import { openUndici } from '../platform/undici.ts'
+import { releaseSpareMemory } from '../platform/spare-memory.ts'
 import { systemClock } from '../platform/clock.ts'
 import type { Crypto, Tokenizer } from '../ports.ts'
 import { buildCatalog } from '../gateway/catalog.ts'
@@ -24,6 +25,8 @@ export interface WarmUpParts {
  * compiled before the first one comes, and nothing of it reaches the real books.
  */
 export async function warmUp({ config, tokenizer, crypto }: WarmUpParts): Promise<void> {
+  // What the start has left over; after the warm-up some of what it has compiled would go with it.
+  releaseSpareMemory()
   const shared = openMemory({ clock: systemClock, journal: noJournal, onAssertion: () => {} })
   const { send, close } = openUndici()
   const key = crypto.secret(40)

@@ -2,6 +2,7 @@ import { parentPort } from 'node:worker_threads'
 import { Tiktoken } from 'tiktoken/lite'
 import ranks from 'tiktoken/encoders/o200k_base.json' with { type: 'json' }
 import { pieces } from '../core/pieces.ts'
+import { releaseSpareMemory } from './spare-memory.ts'
 
 /** What the worker is told: texts to count, alone or together, by id, and ids that nobody waits for any more. */
 export interface ToWorker {
@@ -42,6 +43,8 @@ function serve(port: NonNullable<typeof parentPort>): void {
     running = true
     setImmediate(turn)
   })
+  // The tables as text and as objects: the encoder has its own.
+  releaseSpareMemory()
   port.postMessage('ready' satisfies FromWorker)
 }
 
