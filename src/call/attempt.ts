@@ -3,8 +3,9 @@ import type { Random } from '../core/draw.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { Candidate, TryFailure } from '../core/routing.ts'
 import type { Platform } from '../ports.ts'
-import type { Vendor } from '../vendors/vendor.ts'
+import type { Vendor, VendorFailure } from '../vendors/vendor.ts'
 import { abandonedCost, failedCost } from './lost-cost.ts'
+import { CallerGone, NoAnswer } from './no-answer.ts'
 import { mayPass, pauseBefore } from './retry.ts'
 import { failureOf, startTry, type Try, type TryEnd } from './try.ts'
 import type { VendorAnswer } from './vendor-answer.ts'
@@ -38,30 +39,6 @@ export interface Answered {
   readonly staleSinceMs?: number
 }
 
-/** No target gave an answer. `attempts` tells what was tried. */
-export class NoAnswer extends Error {
-  readonly error: GatewayError
-  readonly attempts: readonly Attempt[]
-  constructor(error: GatewayError, attempts: readonly Attempt[]) {
-    super(error.message, { cause: error })
-    this.name = 'NoAnswer'
-    this.error = error
-    this.attempts = attempts
-  }
-}
-
-/** The caller hung up while we waited. `begun` says whether a vendor had started to answer. */
-export class CallerGone extends Error {
-  readonly attempts: readonly Attempt[]
-  readonly begun: boolean
-  constructor(attempts: readonly Attempt[], begun: boolean) {
-    super('The caller hung up.')
-    this.name = 'CallerGone'
-    this.attempts = attempts
-    this.begun = begun
-  }
-}
-
 export interface AttemptRules {
   /** Rounds over the candidates after the first one. */
   readonly retries: number
@@ -87,6 +64,8 @@ export interface AttemptOptions {
 interface Search {
   readonly platform: Platform
   readonly options: AttemptOptions
+  /** As it is sent: at first as it was asked. */
+  call: Call
   readonly attempts: Attempt[]
   readonly running: Set<Try>
   /** By candidate, in this round: the keys that have failed it, and its last failure. */
@@ -117,6 +96,7 @@ export async function attemptTargets(platform: Platform, options: AttemptOptions
   const search: Search = {
     platform,
     options,
+    call: options.call,
     attempts: [],
     running: new Set(),
     failedKeys: new Map(),
@@ -172,7 +152,11 @@ function startNext(search: Search): boolean {
     }
     const without = search.failedKeys.get(candidate) ?? new Set<string>()
     const mayStart = (): boolean => search.tries === 0 || rules.spend()
-    const tried = startTry(platform, options, { candidate, without, isLastResort: search.isLastResort, mayStart })
+    const tried = startTry(
+      platform,
+      { call: search.call, stream: options.stream },
+      { candidate, without, isLastResort: search.isLastResort, mayStart },
+    )
     if (tried === 'not_now') {
       search.isSpent = true
       return false
@@ -291,7 +275,7 @@ async function lost(search: Search, { tried, failed }: TryEnd & { kind: 'failed'
   attempts.push({ ...triedAt(tried), endedAtMs: platform.clock.now(), status: failed.status, error: reason, ...cost })
   if (isGivenUp) return
   if (fault === 'account') platform.log('vendor_account_refused', { vendor, key: place.keyId, status: failed.status })
-  if (fault === 'caller') return refused(search, tried, error)
+  if (fault === 'caller') return refused(search, tried, failed.failure)
   search.last = error
   failures.set(candidate, failureOf(failed))
   if (fault === 'down') return
@@ -300,8 +284,17 @@ async function lost(search: Search, { tried, failed }: TryEnd & { kind: 'failed'
   search.queue.unshift(candidate)
 }
 
-/** No other target would take the request either, unless it is only too long for this one. */
-async function refused(search: Search, { candidate }: Try, error: GatewayError): Promise<void> {
+/**
+ * No other target would take the request either, unless it is only too long for this one, or can be sent without what
+ * this one cannot read.
+ */
+async function refused(search: Search, { candidate }: Try, { error, about }: VendorFailure): Promise<void> {
+  if (about === 'sealed' && !search.call.withoutSealed) {
+    search.call = { ...search.call, withoutSealed: true }
+    search.last = error
+    search.queue.unshift(candidate)
+    return
+  }
   const { contextTokens } = candidate.target
   const isRoomier = ({ target }: Candidate): boolean =>
     contextTokens !== undefined && target.contextTokens !== undefined && target.contextTokens > contextTokens

@@ -8,6 +8,7 @@ import { isObject, parseJson } from '../core/wire.ts'
 import type { Platform, Receiver, Sending, VendorHead, VendorRequest } from '../ports.ts'
 import { accountRefused } from '../vendors/failure.ts'
 import type { Piece, ReaderOptions, Vendor, VendorFailure, VendorReply, VendorUsage } from '../vendors/vendor.ts'
+import { openWatch } from './answer-watch.ts'
 
 /** An error body is read up to here; what lies beyond tells nothing more. */
 const errorBodyLimit = 64 * 1024
@@ -347,40 +348,5 @@ function openBody(): { add(chunk: Uint8Array, limit: number): boolean; bytes(): 
       return true
     },
     bytes: () => concat(chunks),
-  }
-}
-
-/** The first byte, the silence between two chunks, and the whole, each with its own limit; one timer for all. */
-function openWatch(clock: Platform['clock'], limits: TimeLimits, expired: (error: GatewayError) => void) {
-  const startedAt = clock.elapsed()
-  let lastByteAt: number | undefined
-  let isPaused = false
-  let stop = clock.after(Math.min(limits.firstByteMs, limits.idleMs, limits.totalMs), look)
-
-  function look(): void {
-    const now = clock.elapsed()
-    // A vendor that we keep from sending is not silent.
-    if (isPaused) lastByteAt = now
-    const silenceMs = lastByteAt === undefined ? limits.firstByteMs : limits.idleMs
-    const silenceEnd = (lastByteAt ?? startedAt) + silenceMs
-    const totalEnd = startedAt + limits.totalMs
-    if (now >= totalEnd)
-      return expired(new GatewayError('vendor_timeout', `The vendor's answer took longer than ${limits.totalMs} ms.`))
-    if (now >= silenceEnd)
-      return expired(new GatewayError('vendor_timeout', `The vendor sent nothing for ${silenceMs} ms.`))
-    // The first byte may come any moment, and from then on the other limit of silence counts.
-    const soonest = lastByteAt === undefined ? now + limits.idleMs : silenceEnd
-    stop = clock.after(Math.min(silenceEnd, totalEnd, soonest) - now, look)
-  }
-
-  return {
-    alive() {
-      lastByteAt = clock.elapsed()
-    },
-    pause(isOn: boolean) {
-      isPaused = isOn
-      lastByteAt = clock.elapsed()
-    },
-    stop: () => stop(),
   }
 }

@@ -115,6 +115,8 @@ export interface Call {
   readonly parts?: readonly FormPart[]
   /** What is held and counted of a call that is no conversation. */
   readonly measure?: Measure
+  /** What vendors have encrypted in earlier turns stays out: one has said that it cannot read it. */
+  readonly withoutSealed?: true
   /** Only a vendor of the caller's own dialect can serve this; absent: a translation says all that matters. */
   readonly beyond?: Beyond
   readonly stream: boolean

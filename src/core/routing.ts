@@ -104,7 +104,7 @@ export interface KeyClass {
 export interface TryFailure {
   /** As in `VendorFailure`. */
   readonly fault: 'caller' | 'account' | 'busy' | 'down'
-  readonly about?: 'key' | 'model'
+  readonly about?: 'key' | 'model' | 'sealed'
   readonly code: string
   /** 0 where none was seen. */
   readonly status: number

@@ -1,3 +1,4 @@
+import { concat } from './concat.ts'
 import { members } from './json-bytes.ts'
 
 /*
@@ -120,7 +121,7 @@ function endOfPlain(data: Uint8Array, from: number): number | undefined {
 export function probeOf({ literals }: Shape): { readonly data: Uint8Array; readonly marks: readonly string[] } {
   const marks = literals.slice(1).map((_, index) => `~${index}\u007f${index}~`)
   const parts = literals.flatMap((literal, index) => [literal, encoder.encode(marks[index] ?? '')])
-  return { data: joined(parts), marks }
+  return { data: concat(parts), marks }
 }
 
 /** What is made of an event of a shape: the same bytes for all of them around the same places. */
@@ -190,14 +191,4 @@ function copy(to: Uint8Array, at: number, from: Uint8Array, start: number, end: 
   let next = at
   for (let index = start; index < end; index++) to[next++] = from[index] ?? 0
   return next
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
 }

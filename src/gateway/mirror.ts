@@ -1,5 +1,6 @@
 import type { Counts } from '../core/price.ts'
-import { attemptTargets, CallerGone, NoAnswer, type Answered } from '../call/attempt.ts'
+import { attemptTargets, type Answered } from '../call/attempt.ts'
+import { CallerGone, NoAnswer } from '../call/no-answer.ts'
 import { failedCost } from '../call/lost-cost.ts'
 import { pinPrices } from '../ledger/prices.ts'
 import { usageRecord } from '../record/usage.ts'

@@ -1,7 +1,8 @@
 import type { Target } from '../core/call.ts'
 import type { Model } from '../core/catalog.ts'
 import type { Wish } from '../core/routing.ts'
-import { attemptTargets, CallerGone, NoAnswer } from '../call/attempt.ts'
+import { attemptTargets } from '../call/attempt.ts'
+import { CallerGone, NoAnswer } from '../call/no-answer.ts'
 import { chat } from '../fronts/chat.ts'
 import type { Gateway } from './gateway.ts'
 

@@ -10,10 +10,7 @@ export { noJournal } from './no-journal.ts'
 export interface Journal {
   /** Writes the hold as it is now before it returns. Throws where it could not. */
   append(hold: HoldRecord): void
-  /**
-   * Forgets a hold that the books have. The file hears of it with the next hold, or within a second: one that it shows
-   * alive for longer is known to the books. Throws where the file could not be written.
-   */
+  /** Forgets a hold that the books have. Throws where that could not be written. */
   drop(id: string): void
   /** Writes everything to the disk and closes the file; nothing may follow. */
   close(): void
@@ -30,8 +27,6 @@ export interface JournalOptions {
 
 /** How much a power cut may lose. A crash of the process alone loses nothing. */
 const syncMs = 1_000
-/** More than this does not wait to go out. */
-const waitingLimit = 64 * 1024
 /** A file with nothing alive is emptied above this: often enough to stay small, too rare to matter for speed. */
 const emptyAboveBytes = 1024 * 1024
 /** A file is written anew above this when less than half of it is alive. */
@@ -62,9 +57,6 @@ interface Pages {
   readonly live: Map<string, { readonly hold: HoldRecord; readonly bytes: number }>
   /** A write broke off, so the next one must begin on a line of its own. */
   torn: boolean
-  /** Lines that go out with the next one. */
-  waiting: Buffer[]
-  waitingBytes: number
   compactAt: number
 }
 
@@ -81,30 +73,21 @@ export function openJournal(options: JournalOptions): Journal & { readonly holds
     onFault(fault)
   })
   if (damaged) fs.copyFileSync(path, `${path}.damaged`)
-  const pages = noPages()
+  const pages: Pages = { file: -1, bytes: 0, liveBytes: 0, live: new Map(), torn: false, compactAt: compactAboveBytes }
   for (const hold of holds) keep(pages, hold, printLine({ hold }).length)
   pages.file = writeAnew(path, pages)
-  const syncer = createSyncer(options, () => {
-    try {
-      write()
-    } catch {
-      // It has been told, and the next hold tries again.
-    }
-    return pages.file
-  })
+  const syncer = createSyncer(options, () => pages.file)
   let closed = false
 
-  /** Writes what waits, and a line after it. */
-  function write(line?: Buffer): void {
+  function write(line: Buffer): void {
+    if (closed) throw new Error('The journal is closed')
     try {
-      writeLines(pages, line)
+      writeLine(pages, line)
     } catch (cause) {
       onFault({ reason: 'write', cause })
       throw cause
     }
-  }
-  function open(): void {
-    if (closed) throw new Error('The journal is closed')
+    syncer.soon()
   }
   function tidy(): void {
     try {
@@ -119,19 +102,15 @@ export function openJournal(options: JournalOptions): Journal & { readonly holds
   return {
     holds,
     append(hold) {
-      open()
       const line = printLine({ hold })
       write(line)
-      syncer.soon()
       keep(pages, hold, line.length)
       tidy()
     },
     drop(id) {
       if (!pages.live.has(id)) return
-      open()
+      write(printLine({ drop: id }))
       forget(pages, id)
-      if (pages.waitingBytes > waitingLimit) write()
-      syncer.soon()
       tidy()
     },
     close() {
@@ -147,33 +126,17 @@ function keep(pages: Pages, hold: HoldRecord, bytes: number): void {
   pages.live.set(hold.id, { hold, bytes })
 }
 
-function noPages(): Pages {
-  const none = { file: -1, bytes: 0, liveBytes: 0, torn: false, waitingBytes: 0 }
-  return { ...none, live: new Map(), waiting: [], compactAt: compactAboveBytes }
-}
-
-/** The line that says so goes out with the next one. */
 function forget(pages: Pages, id: string): void {
   pages.liveBytes -= pages.live.get(id)?.bytes ?? 0
   pages.live.delete(id)
-  const line = printLine({ drop: id })
-  pages.waiting.push(line)
-  pages.waitingBytes += line.length
 }
 
-const newline = Buffer.from('\n')
-
-function writeLines(pages: Pages, line?: Buffer): void {
-  const lines = [...(pages.torn ? [newline] : []), ...pages.waiting, ...(line ? [line] : [])]
-  const [first] = lines
-  if (!first) return
-  const bytes = lines.length === 1 ? first : Buffer.concat(lines)
+function writeLine(pages: Pages, line: Buffer): void {
+  const bytes = pages.torn ? Buffer.concat([Buffer.from('\n'), line]) : line
   pages.torn = true
   writeAll(pages.file, bytes)
   pages.torn = false
   pages.bytes += bytes.length
-  pages.waiting = []
-  pages.waitingBytes = 0
 }
 
 /** A write may take less than it is given. */
@@ -183,7 +146,8 @@ function writeAll(file: number, bytes: Buffer): void {
 
 function empty(pages: Pages): void {
   fs.ftruncateSync(pages.file, 0)
-  Object.assign(pages, { bytes: 0, torn: false, waiting: [], waitingBytes: 0 })
+  pages.bytes = 0
+  pages.torn = false
 }
 
 function compact(path: string, pages: Pages, syncer: Syncer): void {
@@ -208,8 +172,7 @@ function writeAnew(path: string, pages: Pages): number {
     fs.fsyncSync(file)
     fs.renameSync(fresh, path)
     syncFolder(dirname(path))
-    // What was dropped is not in the new file, so that nobody needs to be told.
-    Object.assign(pages, { bytes, torn: false, waiting: [], waitingBytes: 0, compactAt: compactAboveBytes })
+    Object.assign(pages, { bytes, torn: false, compactAt: compactAboveBytes })
     return file
   } catch (error) {
     fs.closeSync(file)

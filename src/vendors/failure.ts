@@ -22,6 +22,7 @@ export type Trouble =
   | 'down'
   | 'context' // the prompt is too long for the model
   | 'policy' // the vendor will not answer such a prompt
+  | 'sealed' // encrypted reasoning of an earlier turn that is not the vendor's own
   | 'request' // anything else about the request
 
 /** One line of a vendor's own habits. All conditions that are given must hold; the first rule that fits decides. */
@@ -64,6 +65,7 @@ const sharedRules: readonly TroubleRule[] = [
     trouble: 'context',
   },
   { code: /^content_(filter|policy)/i, trouble: 'policy' },
+  { code: /^invalid_encrypted_content$/, trouble: 'sealed' },
   { code: /^(model_not_found|model_not_exist|deployment_?not_?found)$/i, trouble: 'model' },
   { status: 400, message: /^(the )?model\b.{0,120}\b(not exist|not found|not supported by)/i, trouble: 'model' },
   { code: /^(rate_limit|too_?many_?requests)/i, trouble: 'busy' },
@@ -224,8 +226,11 @@ const faults = {
   down: 'down',
   context: 'caller',
   policy: 'caller',
+  sealed: 'caller',
   request: 'caller',
 } as const satisfies Record<Trouble, VendorFailure['fault']>
+
+const abouts: Partial<Record<Trouble, VendorFailure['about']>> = { account: 'key', model: 'model', sealed: 'sealed' }
 
 /** Milliseconds until `retry-after`'s date, by the vendor's own clock; we have no other here. */
 function untilDate(text: string, head: VendorHead): number {
@@ -251,7 +256,7 @@ export function failureOf(head: VendorHead, body: Uint8Array, own: readonly Trou
   // Some vendors send `retry-after` with every answer: it only means something where waiting can help.
   const retryAfterMs = trouble === 'busy' || trouble === 'down' ? retryAfter(head) : undefined
   const error = errorOf({ status: head.status, complaint, trouble, retryAfterMs })
-  const about = trouble === 'model' ? 'model' : trouble === 'account' ? 'key' : undefined
+  const about = abouts[trouble]
   return {
     error,
     fault: faults[trouble],

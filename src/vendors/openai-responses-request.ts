@@ -54,11 +54,14 @@ export interface PassedOptions {
 }
 
 /** The caller's own bytes for a vendor of this API: another model, no options of ours, and a stream where we want one. */
-export function passedBody({ raw, body }: Call, { model, stream, keeps = [], seal }: PassedOptions): Uint8Array {
+export function passedBody(
+  { raw, body, withoutSealed }: Call,
+  { model, stream, keeps = [], seal }: PassedOptions,
+): Uint8Array {
   const gone = [...ownFields.filter((name) => !keeps.includes(name)), ...(stream ? [] : ['stream_options'])]
   const named = setMember(removeMembers(raw, gone), 'model', json(model))
   const streamed = body['stream'] === undefined && !stream ? named : setMember(named, 'stream', json(stream))
-  const input = withoutForeign(body['input'], seal)
+  const input = withoutForeign(body['input'], withoutSealed ? nobodys : seal)
   return input ? replaceValue(streamed, 'input', json(input)) : streamed
 }
 
@@ -72,6 +75,9 @@ function withoutForeign(input: Json | undefined, seal: RegExp | undefined): read
   const kept = input.filter((item) => !isForeign(item, seal))
   return kept.length === input.length ? undefined : kept
 }
+
+/** What fits nothing: whatever is encrypted stays out. */
+const nobodys = /(?!)/
 
 /** What one vendor of this API has encrypted, another one refuses with the whole request. */
 function isForeign(item: Json, seal: RegExp | undefined): boolean {
@@ -89,8 +95,9 @@ export interface Translated {
 const thinks = /^(o\d|gpt-5(?![\w.]*-chat)|gpt-oss|codex|computer-use)/
 
 /** A request of the inner language for this API, which keeps nothing of it. Throws `invalid_value` for what it cannot do. */
-export function responsesBody(inner: JsonObject, { model, stream }: PassedOptions): Translated {
+export function responsesBody({ inner, withoutSealed }: Call, { model, stream }: PassedOptions): Translated {
   const dropped = new Set(checkParameters(inner, responsesParameters))
+  const messages = objectsOf(inner['messages'])
   const isThinking = thinks.test(model.replace(/^.*\//, ''))
   for (const name of ['reasoning_effort', 'reasoning'])
     if (!isThinking && inner[name] !== undefined && inner[name] !== null) dropped.add(name)
@@ -98,7 +105,7 @@ export function responsesBody(inner: JsonObject, { model, stream }: PassedOption
   const limit = maxTokensOf(inner)
   const body = {
     model,
-    input: inputOf(objectsOf(inner['messages'])),
+    input: inputOf(withoutSealed ? messages.map(withoutThoughts) : messages),
     ...Object.fromEntries(passed.map(([name]) => [name, inner[name] ?? null])),
     ...(limit !== undefined && { max_output_tokens: Math.max(limit, leastOutput) }),
     ...toolsOf(inner),
@@ -108,6 +115,10 @@ export function responsesBody(inner: JsonObject, { model, stream }: PassedOption
     stream,
   }
   return { body, dropped: [...dropped] }
+}
+
+function withoutThoughts({ reasoning_details: _, ...message }: JsonObject): JsonObject {
+  return message
 }
 
 /** It refuses a smaller bound. */

@@ -77,7 +77,7 @@ export const openaiResponses: Vendor = {
   request(call, { model }, access, stream) {
     if (isResponses(call))
       return posted({}, { access, stream, body: passedBody(call, { model, stream, seal: openaiSeal }) })
-    const { body, dropped } = responsesBody(call.inner, { model, stream })
+    const { body, dropped } = responsesBody(call, { model, stream })
     return { ...posted({}, { access, stream, body: encoded(body) }), ...(dropped.length > 0 && { dropped }) }
   },
   reader: (options) => createResponsesReader([], options),

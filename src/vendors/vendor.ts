@@ -130,8 +130,11 @@ export interface VendorFailure {
    * `busy`: the vendor limits us. `down`: the vendor failed.
    */
   readonly fault: 'caller' | 'account' | 'busy' | 'down'
-  /** Of an account's fault: our key or its money, or a model that the vendor does not have for us. */
-  readonly about?: 'key' | 'model'
+  /**
+   * Of an account's fault: our key or its money, or a model that the vendor does not have for us. Of a caller's: what
+   * another account or vendor has encrypted in an earlier turn, without which the request can be sent again.
+   */
+  readonly about?: 'key' | 'model' | 'sealed'
   /** How long the vendor asks to wait. */
   readonly retryAfterMs?: number
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { attemptTargets, CallerGone, NoAnswer } from '../../src/call/attempt.ts'
+import { attemptTargets } from '../../src/call/attempt.ts'
+import { CallerGone, NoAnswer } from '../../src/call/no-answer.ts'
 import { GatewayError } from '../../src/core/errors.ts'
 import { chat } from '../../src/fronts/chat.ts'
 import { systemClock } from '../../src/platform/clock.ts'

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { type Answered, attemptTargets, type AttemptRules, NoAnswer } from '../../src/call/attempt.ts'
+import { type Answered, attemptTargets, type AttemptRules } from '../../src/call/attempt.ts'
+import { NoAnswer } from '../../src/call/no-answer.ts'
 import { pauseBefore } from '../../src/call/retry.ts'
 import type { Target } from '../../src/core/call.ts'
 import { fullPricePpm, priceSet } from '../../src/core/price-set.ts'

@@ -65,16 +65,6 @@ describe('reading', () => {
     expect(readJournal(written([live('a'), live('b'), 'a']))).toEqual([live('b')])
   })
 
-  test('hears of what was dropped within a second, though nothing else is written', () => {
-    const path = newPath()
-    const { clock, journal } = open(path)
-    for (const id of ['a', 'b']) journal.append(live(id))
-    journal.drop('a')
-    clock.pass(1_000)
-    expect(readJournal(path)).toEqual([live('b')])
-    journal.close()
-  })
-
   test('a file that is not there gives nothing', () => {
     expect(readJournal(newPath())).toEqual([])
   })

@@ -1,4 +1,5 @@
-import { attemptTargets, NoAnswer } from '../../src/call/attempt.ts'
+import { attemptTargets } from '../../src/call/attempt.ts'
+import { NoAnswer } from '../../src/call/no-answer.ts'
 import type { Catalog, Model } from '../../src/core/catalog.ts'
 import { defaultRouting, type RoutingPolicy, type Wish } from '../../src/core/routing.ts'
 import { fullPricePpm, priceSet } from '../../src/core/price-set.ts'

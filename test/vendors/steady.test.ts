@@ -6,22 +6,11 @@ import { messages as front } from '../../src/fronts/messages.ts'
 import { passingVoice } from '../../src/meter/voice.ts'
 import { vendors } from '../../src/vendors/index.ts'
 import type { Piece } from '../../src/vendors/vendor.ts'
+import { passing as reading } from './streams.ts'
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
-const call: Call = {
-  id: 'call-1',
-  dialect: 'chat',
-  operation: 'chat',
-  model: 'public',
-  body: {},
-  inner: {},
-  raw: new Uint8Array(0),
-  stream: true,
-  wantsUsage: true,
-  choices: 1,
-  startedAtMs: 0,
-}
+const { call } = reading
 
 type Read = (data: string) => Piece
 
