@@ -5,10 +5,11 @@ import { limitHeaders } from '../core/rate-limit.ts'
 import { admitFree } from '../admit/admit-free.ts'
 import { askCount } from '../call/ask-count.ts'
 import type { Counting } from '../fronts/front.ts'
-import { type Hold, StaleKey } from '../ledger/hold.ts'
+import type { Hold } from '../ledger/hold.ts'
 import { liveTargets } from '../route/route.ts'
-import { type Asked, type Asking, callerOf, modelFor, readCall } from './asking.ts'
+import { type Asked, type Asking, readCall } from './asking.ts'
 import type { Gateway } from './gateway.ts'
+import { letIn } from './let-in.ts'
 
 const encoder = new TextEncoder()
 
@@ -19,7 +20,7 @@ const encoder = new TextEncoder()
  */
 export async function countTokens(gateway: Gateway, asking: Asking, counting: Counting): Promise<void> {
   const asked = await readCall(gateway, asking, counting.read)
-  const hold = await letIn(gateway, asking, asked)
+  const { admission: hold } = await letIn(gateway, asking, { request: asked, admit: admitFree })
   const tokens = await countedUnder(hold, gateway, { asking, asked })
   const { client, id } = asking
   if (client.gone) return
@@ -27,20 +28,6 @@ export async function countTokens(gateway: Gateway, asking: Asking, counting: Co
   const length = { 'content-type': 'application/json', 'content-length': String(body.length) }
   client.open(200, { ...length, 'x-request-id': id, ...limitHeaders(hold.left) })
   client.end(body)
-}
-
-/** A key that was changed since it was cached is authenticated anew, once. */
-async function letIn(gateway: Gateway, asking: Asking, { call, model, caller }: Asked): Promise<Hold> {
-  const request = { call, model, ...(asking.address && { address: asking.address }) }
-  try {
-    return await admitFree(gateway, { ...request, caller })
-  } catch (error) {
-    if (!(error instanceof StaleKey)) throw error
-    gateway.auth.forget()
-    const known = await callerOf(gateway, asking)
-    modelFor(gateway, known, call)
-    return admitFree(gateway, { ...request, caller: known })
-  }
 }
 
 /** Where its store does not answer, the hold is ended by its sweep: it holds nothing but a place. */

@@ -1,17 +1,16 @@
-import type { Caller } from '../core/call.ts'
 import type { Model } from '../core/catalog.ts'
 import { GatewayError } from '../core/errors.ts'
-import { admit, type Admission } from '../admit/admit.ts'
+import { admit } from '../admit/admit.ts'
 import { attemptTargets, type Answered } from '../call/attempt.ts'
 import { soldFromCache } from '../call/hit-prices.ts'
 import { CallerGone, NoAnswer } from '../call/no-answer.ts'
-import { StaleKey } from '../ledger/hold.ts'
 import { keepAlive } from './alive.ts'
-import { type Asked, type Asking, callerOf, modelFor, readCall } from './asking.ts'
+import { type Asked, type Asking, readCall } from './asking.ts'
 import { type CacheTurn, openTurn } from './cached.ts'
 import { chargeEnding, type Served, voidCall } from './charging.ts'
 import { staleAnswer, staleNotes, staleTerms } from './degraded.ts'
 import type { Gateway } from './gateway.ts'
+import { letIn } from './let-in.ts'
 import { mirror } from './mirror.ts'
 import { makeOnce } from './once.ts'
 import { respond } from './respond.ts'
@@ -56,7 +55,7 @@ async function tellFound(
   const { caller, call, model } = asked
   const sold = soldFromCache(model, turn.policy.hitPpm)
   const free = isFreeRoute(gateway, [found.target])
-  const admitted = await admitCall(gateway, asking, { caller, call, model: sold, free })
+  const admitted = await letIn(gateway, asking, { request: { caller, call, model: sold, free }, admit })
   const { target, attempts } = found
   const { notes, ...begun } = beginning(asked, turn)
   const said = { ...notes, ...staleNotes(gateway, found) }
@@ -80,7 +79,7 @@ async function callVendors(gateway: Gateway, asking: Asking, { asked, turn }: Tu
     gateway,
     route.candidates.map(({ target }) => target),
   )
-  const admitted = await admitCall(gateway, asking, { caller, call, model: route.payer, free })
+  const admitted = await letIn(gateway, asking, { request: { caller, call, model: route.payer, free }, admit })
   const served: Served = { ...beginning(asked, turn), ...admitted }
 
   try {
@@ -141,25 +140,6 @@ async function bring(
   } catch (caught) {
     if (gateway.ledger.live.has(served.admission.hold)) await voidCall(gateway, served, 'internal')
     throw caught
-  }
-}
-
-interface Admitted {
-  readonly caller: Caller
-  readonly admission: Admission
-}
-
-/** A key that was changed since it was cached is authenticated anew, once. */
-async function admitCall(gateway: Gateway, asking: Asking, asked: Parameters<typeof admit>[1]): Promise<Admitted> {
-  const request = { ...asked, ...(asking.address && { address: asking.address }) }
-  try {
-    return { caller: request.caller, admission: await admit(gateway, request) }
-  } catch (error) {
-    if (!(error instanceof StaleKey)) throw error
-    gateway.auth.forget()
-    const caller = await callerOf(gateway, asking)
-    modelFor(gateway, caller, request.call)
-    return { caller, admission: await admit(gateway, { ...request, caller }) }
   }
 }
 
