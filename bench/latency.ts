@@ -62,7 +62,7 @@ async function call(ledger: Ledger, accountId: number, key: KeyFacts): Promise<W
   const admitted = performance.now()
   await wait(vendorMs)
   const ended = performance.now()
-  const parts = hold.parts.map((part) => ({ ...part, amount: part.amount / 2n }))
+  const parts = hold.parts().map((part) => ({ ...part, amount: part.amount / 2n }))
   // A store that is late is not waited for longer than that: the record is with the batcher.
   await hold.settle(record({ id, accountId, keyId: key.id, parts })).catch(() => {})
   return { admit: admitted - startedAt, settle: performance.now() - ended }

@@ -154,7 +154,7 @@ export interface Client {
    * The status went out before anybody called `open`, which now changes nothing: an error can only be told in the
    * answer. Absent: it did not.
    */
-  readonly isEarly?: boolean
+  isEarly?(): boolean
   /** False when the caller does not keep up: wait for `onDrain`. */
   write(bytes: Uint8Array): boolean
   onDrain(run: () => void): void

@@ -56,6 +56,14 @@ const bans: readonly Ban[] = [
     bad: ['db.execute(text)', 'sql.raw(name)', 'client.unsafe(text)', 'pglite.query(text)'],
     good: ['db.select().from(account)', 'run.execution(1)'],
   },
+  {
+    name: 'a getter in an object literal',
+    why: 'Each object gets a hidden class of its own, which V8 keeps with all that the getter sees until its next full collection: of a call, everything. Write a method, a field, or a class.',
+    pattern: /^ {3,}get \w+\s*\(/gm,
+    where: everywhere,
+    bad: ['  return {\n    get size() {', '    get size (): number {'],
+    good: ['class Heap {\n  get size(): number {', '    get(name) {', '    getSize() {'],
+  },
 ]
 
 /** An exception stands on the line itself or on the one above it, with its reason: `// allowed -- a count, not money`. */

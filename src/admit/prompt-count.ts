@@ -1,5 +1,6 @@
 import type { Call } from '../core/call.ts'
 import { countTexts } from '../core/count-texts.ts'
+import { onceFor } from '../core/once-for.ts'
 import { promptOf, type PromptText } from '../core/prompt.ts'
 import type { Platform } from '../ports.ts'
 
@@ -9,18 +10,20 @@ export interface CountedPrompt {
   tokens(): Promise<number>
 }
 
-const counted = new WeakMap<Call, CountedPrompt>()
+interface Counting {
+  readonly prompt: PromptText
+  tokens: Promise<number> | undefined
+}
+
+const countingOf = onceFor((call: Call): Counting => ({ prompt: promptOf(call), tokens: undefined }))
 
 /** The prompt of a call. It is read and counted once, whoever asks. */
 export function countedPrompt({ tokenizer }: Pick<Platform, 'tokenizer'>, call: Call): CountedPrompt {
-  const known = counted.get(call)
-  if (known) return known
-  const prompt = promptOf(call)
-  let counting: Promise<number> | undefined
-  const count = async (): Promise<number> => {
-    return prompt.fixedTokens + (await countTexts(tokenizer, prompt.texts))
-  }
-  const entry: CountedPrompt = { prompt, tokens: () => (counting ??= count()) }
-  counted.set(call, entry)
-  return entry
+  const counting = countingOf(call)
+  const { prompt } = counting
+  return { prompt, tokens: () => (counting.tokens ??= countPrompt(tokenizer, prompt)) }
+}
+
+async function countPrompt(tokenizer: Platform['tokenizer'], { fixedTokens, texts }: PromptText): Promise<number> {
+  return fixedTokens + (await countTexts(tokenizer, texts))
 }

@@ -1,3 +1,4 @@
+import { FleetingSet } from '../core/fleeting.ts'
 import type { Clock } from '../ports.ts'
 
 /** After a failure the books are taken as away for this long. */
@@ -13,9 +14,10 @@ export interface Doubt {
 }
 
 export function openDoubt(clock: Clock): Doubt {
-  const asked = new Set<{ readonly sinceMs: number }>()
+  const asked = new FleetingSet<{ readonly sinceMs: number }>()
   let failedAtMs = Number.NEGATIVE_INFINITY
   return {
+    // allowed -- one object for the process
     get isOn() {
       const now = clock.elapsed()
       const [oldest] = asked

@@ -246,7 +246,7 @@ async function abandon({ running, platform, attempts, options }: Search): Promis
   const left = [...running]
   running.clear()
   for (const tried of left) {
-    const status = tried.trying.head?.status ?? 0
+    const status = tried.trying.head()?.status ?? 0
     tried.place.left()
     tried.abort()
     // It has been decided without it: how it ends says nothing any more.
@@ -265,7 +265,7 @@ async function lost(search: Search, { tried, failed }: TryEnd & { kind: 'failed'
   const { error, fault } = failed.failure
   const { candidate, place } = tried
   search.running.delete(tried)
-  search.begun ||= tried.trying.begun
+  search.begun ||= tried.trying.head() !== undefined
   const isGivenUp = options.signal.aborted
   if (isGivenUp) place.left()
   else place.failed(failureOf(failed))

@@ -1,5 +1,6 @@
 import { concat } from '../core/concat.ts'
 import { GatewayError } from '../core/errors.ts'
+import { FleetingMap } from '../core/fleeting.ts'
 import { isObject, parseJson } from '../core/wire.ts'
 import type { Client, Clock, Log, Repeats, Standing } from '../ports.ts'
 import { recordingClient, type SentAnswer } from './recording-client.ts'
@@ -79,11 +80,11 @@ interface Running {
 }
 
 interface State extends IdempotencyOptions {
-  readonly running: Map<string, Running>
+  readonly running: FleetingMap<string, Running>
 }
 
 export function openIdempotency(options: IdempotencyOptions): Idempotency {
-  const state: State = { ...options, running: new Map() }
+  const state: State = { ...options, running: new FleetingMap() }
   return { once: (call, run) => once(state, call, run) }
 }
 

@@ -39,9 +39,7 @@ export function recordingClient(caller: Client): RecordingClient {
     body: caller.body,
     onGone() {},
     gone: false,
-    get isEarly() {
-      return caller.isEarly === true
-    },
+    isEarly: () => caller.isEarly?.() === true,
     open(status, headers) {
       head = { status, headers }
       if (!caller.gone) caller.open(status, headers)

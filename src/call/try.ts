@@ -91,7 +91,7 @@ export function startTry(
       return { kind: 'answered', tried: whole, answer }
     })
     .catch((caught: unknown): TryEnd => {
-      place.heard(trying.head?.headers ?? {})
+      place.heard(trying.head()?.headers ?? {})
       if (caught instanceof AttemptFailed) return { kind: 'failed', tried: whole, failed: caught }
       place.left()
       throw caught

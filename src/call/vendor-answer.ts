@@ -77,9 +77,8 @@ export interface VendorCall {
 /** A call under way: `answer` settles when the status and the first content are known, or the try has failed. */
 export interface Trying {
   readonly answer: Promise<VendorAnswer>
-  /** The vendor has sent its status line. */
-  readonly begun: boolean
-  readonly head: VendorHead | undefined
+  /** There once the vendor has sent its status line. */
+  head(): VendorHead | undefined
   abort(): void
 }
 
@@ -135,12 +134,7 @@ export function callVendor(tools: Tools, call: VendorCall): Trying {
   }
   return {
     answer: promise,
-    get begun() {
-      return state.head !== undefined
-    },
-    get head() {
-      return state.head
-    },
+    head: () => state.head,
     abort: () => stop(state, new GatewayError('vendor_error', 'The call was given up.')),
   }
 }

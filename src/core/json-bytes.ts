@@ -1,5 +1,6 @@
 import { GatewayError } from './errors.ts'
 import { stringEnd } from './json-string.ts'
+import { onceFor } from './once-for.ts'
 
 /*
  * Edits of a JSON object's text that leave every other byte as it was: numbers keep their spelling, unknown members
@@ -41,19 +42,18 @@ const decoder = new TextDecoder()
  * Throws GatewayError `invalid_value` beyond 10,000 members.
  */
 export function members(bytes: Uint8Array): readonly Member[] {
-  const known = walked.get(bytes)
-  if (known) return known
+  return walked(bytes)
+}
+
+/** A request is looked at by several who know nothing of each other, and no text is changed once it is there. */
+const walked = onceFor((bytes: Uint8Array): readonly Member[] => {
   const found: Member[] = []
   walk(bytes, (member) => {
     found.push(member)
     return true
   })
-  walked.set(bytes, found)
   return found
-}
-
-/** A request is looked at by several who know nothing of each other, and no text is changed once it is there. */
-const walked = new WeakMap<Uint8Array, readonly Member[]>()
+})
 
 /**
  * The first member of that name. It stops there, so it neither sees duplicates (JSON.parse takes the last one) nor

@@ -1,4 +1,5 @@
 import type { Call, Json, JsonObject } from './call.ts'
+import { onceFor } from './once-for.ts'
 import { argumentsText, isList, isObject, objectsOf, stringOf } from './wire.ts'
 
 /** What there is to count in a prompt before a vendor has counted it. */
@@ -134,15 +135,11 @@ function isTrail(code: number): boolean {
 }
 
 /** Prompts that were read: a call asks for its own several times, and for a megabyte that takes some milliseconds. */
-const known = new WeakMap<JsonObject, PromptText>()
+const read = onceFor(readTexts)
 
 /** Reads a chat request that has been checked; takes time in proportion to its texts, not to its media. */
 export function readPrompt(body: JsonObject): PromptText {
-  const before = known.get(body)
-  if (before) return before
-  const read = readTexts(body)
-  known.set(body, read)
-  return read
+  return read(body)
 }
 
 function readTexts(body: JsonObject): PromptText {

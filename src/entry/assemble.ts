@@ -5,6 +5,7 @@ import { openIdempotency } from '../call/idempotency.ts'
 import { provingSend } from '../call/proving-send.ts'
 import type { Config } from '../config.ts'
 import type { Catalog } from '../core/catalog.ts'
+import { FleetingSet } from '../core/fleeting.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { openBatcher } from '../ledger/batcher.ts'
 import type { Ledger } from '../ledger/hold.ts'
@@ -81,7 +82,7 @@ export async function assemble(parts: Parts): Promise<Opened> {
     },
   }
   const telemetry = openTelemetry()
-  const live: Ledger['live'] = new Set()
+  const live: Ledger['live'] = new FleetingSet()
   const { shared: own, common } = parts
   const homes = await openLedgerHomes({ books, clock: systemClock, log, own, live, ...(common && { common }) })
   const ledger: Ledger = {
@@ -111,7 +112,7 @@ export async function assemble(parts: Parts): Promise<Opened> {
     ...answering(parts),
     ...(shares && { shares }),
     ...(parts.lagMs && { shedding: { lagMs: parts.lagMs, rules: parts.config.limits.shedding } }),
-    running: new Set(),
+    running: new FleetingSet(),
     isStopping: false,
   }
   return {

@@ -15,6 +15,7 @@ export function openPulse({ elapsed }: Pick<Clock, 'elapsed'>): Pulse {
     beat() {
       beatAtMs = elapsed()
     },
+    // allowed -- one object for the process
     get isAlive() {
       return elapsed() - beatAtMs < silenceMs
     },

@@ -69,6 +69,7 @@ export function openWorkerLink(env: Readonly<Record<string, string | undefined>>
   return {
     number,
     isFirst: env[firstVariable] === '1',
+    // allowed -- one object for the process
     get areAllReady() {
       return state.areAllReady
     },

@@ -28,7 +28,7 @@ export interface ToolQueue {
   /** Nothing more comes of what has begun. */
   end(): readonly ToolStep[]
   /** Calls so far. */
-  readonly count: number
+  count(): number
 }
 
 /** SDKs read up to 128. */
@@ -62,9 +62,7 @@ export function createToolQueue(): ToolQueue {
       while (state.queue.length > 0) steps.push(...finish(state))
       return steps
     },
-    get count() {
-      return state.count
-    },
+    count: () => state.count,
   }
 }
 

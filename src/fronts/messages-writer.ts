@@ -52,7 +52,7 @@ export function createWriter(call: Call): Writer {
     close(usage) {
       begin(state)
       endAll(state)
-      const reason = stopReason(state.finish, state.tools.count > 0)
+      const reason = stopReason(state.finish, state.tools.count() > 0)
       send(state, 'message_delta', { delta: { stop_reason: reason, stop_sequence: null }, usage: usageOf(usage) })
       state.out.push(messageStop)
       return taken(state)

@@ -127,7 +127,7 @@ async function store(
   } catch (error) {
     platform.log('settle_deferred', { id: call.id, error: String(error) })
   }
-  telemetry.ended(record, overflow(hold.parts, record.parts))
+  telemetry.ended(record, overflow(hold.parts(), record.parts))
   platform.log('call', {
     id: call.id,
     key: caller.publicId,
@@ -169,7 +169,7 @@ function partsDue(gateway: Gateway, { served, verdict }: { served: Served; verdi
   const { hold } = served.admission
   if (hold.facts.free || isUncharged(verdict)) return []
   const fallback = walletOf(gateway, served)
-  return splitCharge(bill, hold.parts, { isCapped: verdict.isCapped || !fallback, fallback })
+  return splitCharge(bill, hold.parts(), { isCapped: verdict.isCapped || !fallback, fallback })
 }
 
 /** Where a charge goes that no money was held for; charged to it directly. */

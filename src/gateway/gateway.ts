@@ -2,6 +2,7 @@ import type { Shares } from '../admit/shares.ts'
 import type { SheddingRules } from '../admit/shedding.ts'
 import type { Authenticator } from '../auth/authenticate.ts'
 import type { GatewayError } from '../core/errors.ts'
+import type { Fleeting } from '../core/fleeting.ts'
 import type { AnswerCache } from '../call/answer-cache.ts'
 import type { Idempotency } from '../call/idempotency.ts'
 import type { Ledger } from '../ledger/hold.ts'
@@ -26,7 +27,7 @@ export interface Gateway {
   /** How late the process is with what it does, in ms, and from where on it refuses calls; absent: it refuses none. */
   readonly shedding?: { readonly lagMs: () => number; readonly rules: SheddingRules }
   /** Calls that wait for a vendor and streams under way, so that a stopping process can end them in order. */
-  readonly running: Set<{ interrupt(error: GatewayError): void }>
+  readonly running: Fleeting<{ interrupt(error: GatewayError): void }>
   /** True once the process is stopping: no new call is taken. */
   isStopping: boolean
 }

@@ -134,15 +134,19 @@ async function stream(gateway: Gateway, asking: Asking, streaming: Streaming): P
     clientAbort: policies.clientAbort,
     settle: (ending) => chargeEnding(gateway, streaming, ending).catch((error) => lost(gateway, id, error)),
   })
-  admission.hold.measure = async () => ({
-    started: admission.hold.started,
-    inputTokens: await admission.promptTokens(),
-    outputTokens: await relaying.counted(),
-    vendor: target?.vendor ?? '',
-    vendorModel: target?.model ?? '',
-    tokenizer: platform.tokenizer.name,
-    ...(relaying.serviceTier !== undefined && { serviceTier: relaying.serviceTier }),
-  })
+  admission.hold.measure = async () => {
+    const [inputTokens, outputTokens] = [await admission.promptTokens(), await relaying.counted()]
+    const serviceTier = relaying.serviceTier()
+    return {
+      started: admission.hold.started,
+      inputTokens,
+      outputTokens,
+      vendor: target?.vendor ?? '',
+      vendorModel: target?.model ?? '',
+      tokenizer: platform.tokenizer.name,
+      ...(serviceTier !== undefined && { serviceTier }),
+    }
+  }
   running.add(relaying)
   client.onGone(relaying.gone)
   client.onDrain(relaying.resume)

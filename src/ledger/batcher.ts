@@ -1,5 +1,6 @@
 import type { UsageRecord } from '../core/call.ts'
 import { GatewayError } from '../core/errors.ts'
+import { FleetingMap } from '../core/fleeting.ts'
 import type { Platform } from '../ports.ts'
 import type { Homes } from './homes.ts'
 
@@ -35,8 +36,8 @@ export interface Batcher {
 
 interface State {
   readonly parts: BatcherParts
-  readonly waiting: Map<string, UsageRecord>
-  readonly underWay: Map<string, UsageRecord>
+  readonly waiting: FleetingMap<string, UsageRecord>
+  readonly underWay: FleetingMap<string, UsageRecord>
   readonly watchers: Set<() => void>
   inFlight: number
   stopTimer: (() => void) | undefined
@@ -57,8 +58,8 @@ export type BatcherParts = Pick<Platform, 'books' | 'clock' | 'log'> & { readonl
 export function openBatcher(parts: BatcherParts): Batcher {
   const state: State = {
     parts,
-    waiting: new Map(),
-    underWay: new Map(),
+    waiting: new FleetingMap(),
+    underWay: new FleetingMap(),
     watchers: new Set(),
     inFlight: 0,
     stopTimer: undefined,
@@ -84,12 +85,15 @@ export function openBatcher(parts: BatcherParts): Batcher {
       const all = [...waiting.values(), ...underWay.values()]
       return accountId === undefined ? all : all.filter((record) => record.accountId === accountId)
     },
+    // allowed -- one object for the process
     get waiting() {
       return waiting.size + underWay.size
     },
+    // allowed -- one object for the process
     get accepting() {
       return waiting.size < queueLimit
     },
+    // allowed -- one object for the process
     get failing() {
       return state.backOffMs > 0
     },

@@ -26,7 +26,7 @@ function outstandingOf({ live, batcher }: Ledger): ReadonlyMap<number, bigint> {
   const add = (parts: readonly Part[]) => {
     for (const { lease, amount } of parts) if (lease !== 0) sums.set(lease, (sums.get(lease) ?? 0n) + amount)
   }
-  for (const { parts } of live) add(parts)
+  for (const hold of live) add(hold.parts())
   for (const { parts } of batcher.unflushed()) add(parts)
   return sums
 }

@@ -1,4 +1,5 @@
 import type { Caller, Part, UsageRecord } from '../core/call.ts'
+import type { Fleeting } from '../core/fleeting.ts'
 import type { Counts, PriceSet } from '../core/price.ts'
 import { mostLimit, type TightestLimits } from '../core/rate-limit.ts'
 import { SharedUnavailable } from '../core/shared-unavailable.ts'
@@ -21,7 +22,7 @@ export interface Ledger {
   readonly homes: Homes
   readonly batcher: Batcher
   /** Holds of this process, for checkpoints. */
-  readonly live: Set<Hold>
+  readonly live: Fleeting<Hold>
   /** False while no call may be admitted, whatever it has. */
   readonly mayAdmit?: () => boolean
   /** Hears of every call that was ended because its gateway died. */
@@ -61,7 +62,7 @@ export interface Hold {
   /** The tightest limits by time, as they were right after the call was let in. */
   readonly left: TightestLimits
   /** Parts set aside so far. */
-  readonly parts: readonly Part[]
+  parts(): readonly Part[]
   /** True if output of this size is paid for; starts to grow ahead of need. False: wait for `grow`. */
   covers(outputTokens: number): boolean
   /** Grows until the size is covered; false when the money or the hold is gone. */

@@ -80,9 +80,7 @@ export function openHold(ledger: Ledger, admitted: Admission & Admitted): Hold {
     left: { ...(reply.requests && { requests: reply.requests }), ...(reply.tokens && { tokens: reply.tokens }) },
     started: false,
     measure: () => Promise.resolve(metered),
-    get parts() {
-      return state.parts
-    },
+    parts: () => state.parts,
     covers: (outputTokens) => covers(state, outputTokens),
     grow: (outputTokens) => growTo(state, hold, outputTokens),
     checkpoint: async () => checkpoint(state, await hold.measure()),

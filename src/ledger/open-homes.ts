@@ -12,7 +12,7 @@ export interface HomeParts {
   /** The store that several replicas share; then their own records are for when it is away. */
   readonly common?: Shared
   /** Holds of this process. */
-  readonly live: ReadonlySet<Hold>
+  readonly live: Iterable<Hold>
 }
 
 /**

@@ -124,6 +124,7 @@ export function openSpender(options: SpenderOptions): Spender {
     },
     giveBack: (spender) => giveBack(state, spender),
     owes: (lease) => state.leases.has(lease),
+    // allowed -- one object for the process
     get mayOwe() {
       return state.mayOwe
     },

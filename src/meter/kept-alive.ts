@@ -69,7 +69,7 @@ export function keptAlive(caller: Client, options: KeepAliveOptions): KeptAlive 
   const commitMs = commitAfter(options)
   if (commitMs !== undefined) state.stopTimer = options.clock.after(commitMs, () => commit(state))
   return {
-    client: clientOf(state),
+    client: new KeptClient(state),
     fail: (error) => fail(state, error),
     over: () => over(state),
   }
@@ -81,38 +81,55 @@ function commitAfter({ call, rules }: KeepAliveOptions): number | undefined {
   return call.stream ? rules.commitStreamMs : rules.commitBodyMs
 }
 
-function clientOf(state: State): Client {
-  const { caller } = state
-  return {
-    header: caller.header,
-    body: caller.body,
-    onGone: caller.onGone,
-    get gone() {
-      return caller.gone
-    },
-    get isEarly() {
-      return state.mode === 'early'
-    },
-    open(status, headers) {
-      if (state.mode === 'early') state.isRefusal = status >= firstError
-      if (state.mode === 'waiting') open(state, status, headers)
-    },
-    write(bytes) {
-      state.lastAt = state.clock.elapsed()
-      const keepsUp = caller.write(bytes)
-      state.isFull = !keepsUp
-      return keepsUp
-    },
-    onDrain: caller.onDrain,
-    end(bytes) {
-      over(state)
-      if (state.isRefusal) refuse(state, bytes)
-      else caller.end(bytes)
-    },
-    destroy() {
-      over(state)
-      caller.destroy()
-    },
+/** What the call takes for its caller. A class, so that all of them have one hidden class, with one pair of getters. */
+class KeptClient implements Client {
+  readonly header: Client['header']
+  readonly body: Client['body']
+  readonly onGone: Client['onGone']
+  readonly onDrain: Client['onDrain']
+  readonly #state: State
+
+  constructor(state: State) {
+    const { header, body, onGone, onDrain } = state.caller
+    this.header = header
+    this.body = body
+    this.onGone = onGone
+    this.onDrain = onDrain
+    this.#state = state
+  }
+
+  get gone(): boolean {
+    return this.#state.caller.gone
+  }
+
+  isEarly(): boolean {
+    return this.#state.mode === 'early'
+  }
+
+  open(status: number, headers: Readonly<Record<string, string>>): void {
+    const state = this.#state
+    if (state.mode === 'early') state.isRefusal = status >= firstError
+    if (state.mode === 'waiting') open(state, status, headers)
+  }
+
+  write(bytes: Uint8Array): boolean {
+    const state = this.#state
+    state.lastAt = state.clock.elapsed()
+    const keepsUp = state.caller.write(bytes)
+    state.isFull = !keepsUp
+    return keepsUp
+  }
+
+  end(bytes?: Uint8Array): void {
+    const state = this.#state
+    over(state)
+    if (state.isRefusal) refuse(state, bytes)
+    else state.caller.end(bytes)
+  }
+
+  destroy(): void {
+    over(this.#state)
+    this.#state.caller.destroy()
   }
 }
 

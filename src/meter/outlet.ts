@@ -68,7 +68,7 @@ export function streamOutlet({ client, front, call, voice, headers }: StreamOutl
     fail(error) {
       // Bytes have no words for it, and an end would make them look whole.
       if (isOpen && form === 'bytes') client.destroy()
-      else if (isOpen || client.isEarly) client.end(framing.end([front.failureEvent(error, call)]))
+      else if (isOpen || client.isEarly?.()) client.end(framing.end([front.failureEvent(error, call)]))
       else refuse(error)
     },
     cut(error) {

@@ -105,7 +105,7 @@ export interface Relay {
   /** Tokens forwarded so far, for checkpoints. */
   counted(): Promise<number>
   /** What the vendor has said of its service tier so far, likewise. */
-  readonly serviceTier: string | undefined
+  serviceTier(): string | undefined
 }
 
 /** Everything that a running relay remembers. */
@@ -186,9 +186,7 @@ export function relay(options: RelayOptions): Relay {
       end(state, 'incomplete', error)
     },
     counted: state.text.counted,
-    get serviceTier() {
-      return state.serviceTier
-    },
+    serviceTier: () => state.serviceTier,
   }
 }
 

@@ -1,3 +1,5 @@
+import { FleetingMap } from '../core/fleeting.ts'
+
 /** Names ordered by deadline: an indexed binary heap, so that moving or removing one costs log n and leaves nothing. */
 export interface Deadlines {
   readonly size: number
@@ -17,7 +19,7 @@ interface Entry {
 /** An empty set of deadlines. Names due at the same moment come in the order of their text. */
 export function createDeadlines(): Deadlines {
   const heap: Entry[] = []
-  const entries = new Map<string, Entry>()
+  const entries = new FleetingMap<string, Entry>()
 
   function swap(one: Entry, other: Entry): void {
     const index = one.index
@@ -72,6 +74,7 @@ export function createDeadlines(): Deadlines {
     return due
   }
   return {
+    // allowed -- one object for the process
     get size() {
       return heap.length
     },

@@ -13,25 +13,22 @@ export function fetchClient(request: Request): { readonly client: Client; readon
   const gone = new Set<() => void>()
   const drained = new Set<() => void>()
   let controller: ReadableStreamDefaultController<Uint8Array> | undefined
-  let isGone = false
   let isOver = false
 
   function leave(): void {
-    if (isOver || isGone) return
-    isGone = true
+    if (isOver || client.gone) return
+    client.gone = true
     // Nobody reads it, but a platform takes a request without an answer for one that hangs.
     resolve(new Response(null, { status: goneStatus }))
     for (const run of gone) run()
   }
   request.signal.addEventListener('abort', leave)
 
-  const client: Client = {
+  const client: Client & { gone: boolean } = {
     header: (name) => request.headers.get(name) ?? undefined,
     body: (limit) => readBody(request, limit),
     onGone: (run) => void gone.add(run),
-    get gone() {
-      return isGone
-    },
+    gone: false,
     open(status, headers) {
       const body = new ReadableStream<Uint8Array>({
         start: (opened) => {
@@ -45,13 +42,13 @@ export function fetchClient(request: Request): { readonly client: Client; readon
       resolve(new Response(body, { status, headers }))
     },
     write(bytes) {
-      if (isOver || isGone) return true
+      if (isOver || client.gone) return true
       controller?.enqueue(bytes)
       return (controller?.desiredSize ?? 0) > 0
     },
     onDrain: (run) => void drained.add(run),
     end(bytes) {
-      if (isOver || isGone) return
+      if (isOver || client.gone) return
       if (bytes) controller?.enqueue(bytes)
       isOver = true
       controller?.close()

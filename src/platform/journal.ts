@@ -1,5 +1,6 @@
 import * as fs from 'node:fs'
 import { dirname } from 'node:path'
+import { FleetingMap } from '../core/fleeting.ts'
 import type { HoldRecord } from '../ledger/engine/records.ts'
 import type { Clock } from '../ports.ts'
 import { type BadLine, printLine, readLines } from './journal-lines.ts'
@@ -54,7 +55,7 @@ interface Pages {
   file: number
   bytes: number
   liveBytes: number
-  readonly live: Map<string, { readonly hold: HoldRecord; readonly bytes: number }>
+  readonly live: FleetingMap<string, { readonly hold: HoldRecord; readonly bytes: number }>
   /** A write broke off, so the next one must begin on a line of its own. */
   torn: boolean
   compactAt: number
@@ -73,7 +74,14 @@ export function openJournal(options: JournalOptions): Journal & { readonly holds
     onFault(fault)
   })
   if (damaged) fs.copyFileSync(path, `${path}.damaged`)
-  const pages: Pages = { file: -1, bytes: 0, liveBytes: 0, live: new Map(), torn: false, compactAt: compactAboveBytes }
+  const pages: Pages = {
+    file: -1,
+    bytes: 0,
+    liveBytes: 0,
+    live: new FleetingMap(),
+    torn: false,
+    compactAt: compactAboveBytes,
+  }
   for (const hold of holds) keep(pages, hold, printLine({ hold }).length)
   pages.file = writeAnew(path, pages)
   const syncer = createSyncer(options, () => pages.file)

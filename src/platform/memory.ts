@@ -3,6 +3,7 @@ import type { ClaimReply, Command, Decision, ReplyTo } from '../ledger/engine/co
 import { decide } from '../ledger/engine/decide.ts'
 import type { AccountRecord, HoldRecord, KeyRecord, Records } from '../ledger/engine/records.ts'
 import type { Clock, Shared } from '../ports.ts'
+import { FleetingMap } from '../core/fleeting.ts'
 import { openLender } from '../core/shared-limit.ts'
 import { openSlotLender } from '../core/shared-slots.ts'
 import { createDeadlines, type Deadlines } from './deadlines.ts'
@@ -38,7 +39,7 @@ const sweepEveryMs = 1_000
 const sweepLimit = 1_000
 const claimLimit = 1_000
 
-/** A record and when it was last used; a map of these is in the order of last use. */
+/** A record and when it was last used, to a second; a map of these is in the order of last use. */
 interface Kept<T> {
   readonly record: T
   readonly touchedMs: number
@@ -47,9 +48,9 @@ interface Kept<T> {
 }
 
 interface Store {
-  readonly accounts: Map<number, Kept<AccountRecord>>
-  readonly keys: Map<number, Kept<KeyRecord>>
-  readonly holds: Map<string, HoldRecord>
+  readonly accounts: FleetingMap<number, Kept<AccountRecord>>
+  readonly keys: FleetingMap<number, Kept<KeyRecord>>
+  readonly holds: FleetingMap<string, HoldRecord>
   /** Holds that are not final, by account and by key: while there is one, the record must stay. */
   readonly ofAccount: Map<number, number>
   readonly ofKey: Map<number, number>
@@ -60,9 +61,9 @@ interface Store {
 export function openMemory(options: MemoryOptions): Memory {
   const { clock, journal, onAssertion, engine = decide, spender = localSpender } = options
   const store: Store = {
-    accounts: new Map(),
-    keys: new Map(),
-    holds: new Map(),
+    accounts: new FleetingMap(),
+    keys: new FleetingMap(),
+    holds: new FleetingMap(),
     ofAccount: new Map(),
     ofKey: new Map(),
     deadlines: createDeadlines(),
@@ -182,10 +183,16 @@ function keep(store: Store, command: Command, { decision, nowMs }: { decision: D
   if (decision.dropHold && 'id' in command) dropHold(store, command.id)
 }
 
-function touch<T extends { readonly id: number }>(map: Map<number, Kept<T>>, record: T, touchedMs: number): void {
+function touch<T extends { readonly id: number }>(
+  map: FleetingMap<number, Kept<T>>,
+  record: T,
+  touchedMs: number,
+): void {
   const before = map.get(record.id)
-  map.delete(record.id)
-  map.set(record.id, { record, touchedMs, ...(before?.broken && { broken: true }) })
+  const isRecent = before !== undefined && Math.abs(touchedMs - before.touchedMs) < sweepEveryMs
+  if (!isRecent) map.delete(record.id)
+  const since = isRecent ? before.touchedMs : touchedMs
+  map.set(record.id, { record, touchedMs: since, ...(before?.broken && { broken: true }) })
 }
 
 function keepHold(store: Store, hold: HoldRecord): void {
@@ -227,7 +234,7 @@ function sweep(store: Store, nowMs: number): void {
 }
 
 function sweepMap<T extends { readonly id: number }>(
-  map: Map<number, Kept<T>>,
+  map: FleetingMap<number, Kept<T>>,
   nowMs: number,
   idle: (kept: Kept<T>) => boolean,
 ): void {

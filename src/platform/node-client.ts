@@ -20,25 +20,22 @@ export interface NodeClientOptions {
  */
 export function nodeClient({ incoming, outgoing, stallMs }: NodeClientOptions, onAnswered = () => {}): Client {
   const gone: (() => void)[] = []
-  let isGone = false
   let isChunked = false
   let names: ReadonlyMap<string, string> | undefined
   outgoing.once('close', () => {
     onAnswered()
     if (outgoing.writableFinished) return
-    isGone = true
+    client.gone = true
     for (const run of gone) run()
   })
   // Without a listener a reset connection would end the process.
   outgoing.on('error', () => outgoing.destroy())
   incoming.on('error', () => outgoing.destroy())
-  return {
+  const client = {
     header: (name) => (names ??= headersOf(incoming.rawHeaders)).get(name),
     body: (limit) => readBody(incoming, limit),
-    onGone: (run) => gone.push(run),
-    get gone() {
-      return isGone
-    },
+    onGone: (run) => void gone.push(run),
+    gone: false,
     open(status, headers) {
       isChunked = openHead(outgoing, status, headers)
       onAnswered()
@@ -53,7 +50,8 @@ export function nodeClient({ incoming, outgoing, stallMs }: NodeClientOptions, o
       if (outgoing.writableLength > 0) outgoing.setTimeout(stallMs, () => outgoing.destroy())
     },
     destroy: () => void outgoing.destroy(),
-  }
+  } satisfies Client as Client & { gone: boolean }
+  return client
 }
 
 /** Lower-case names. Of some headers given twice Node would drop all but the first, and a proxy may have looked at another one. */

@@ -1,8 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import { drizzle, type PostgresJsSession } from 'drizzle-orm/postgres-js'
+import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
-import { createDatabase, type Database, type Drizzle, type RawResult } from '../db/database.ts'
+import { createDatabase, type Database } from '../db/database.ts'
 import * as schema from '../db/schema.ts'
+import { answerMs, inTime, runRaw, valueOptions } from './postgres-client.ts'
 
 /** Connections per replica: four batches under way, and room for what calls ask. */
 const poolSize = 10
@@ -10,8 +11,6 @@ const connectSeconds = 5
 /** The server stops a statement after this long, and one that waits for a lock sooner. */
 const statementMs = 15_000
 const lockMs = 10_000
-/** When a server does not answer at all. Longer than a migration's wait for another gateway's. */
-const answerMs = 90_000
 const closeSeconds = 5
 const longestRetrySeconds = 0.5
 
@@ -32,12 +31,11 @@ export interface PostgresDatabase extends Database {
 /** Opens PostgreSQL 15 or newer. Connects when first used; a server that is away is an error of each statement. */
 export function openPostgres(url: string, { pooler = false }: PostgresOptions = {}): PostgresDatabase {
   const { client, renew } = renewable(() => connect(url, { max: poolSize, pooler }))
-  // drizzle sets parsers on the client so that times stay text; json it parses itself.
   const database = drizzle({ client, schema })
   const opened = createDatabase({
     kind: 'postgres',
     drizzle: database,
-    raw: (inside, sql, parameters) => raw({ inside, prepare: !pooler }, sql, parameters),
+    raw: (inside, sql, parameters) => runRaw({ inside, prepare: !pooler }, sql, parameters),
     wait: (ms) => wait(ms),
     close: () => client.end({ timeout: closeSeconds }),
   })
@@ -87,14 +85,11 @@ interface Connection {
 
 function connect(url: string, { max, pooler, onClose }: Connection): Sql {
   return postgres(url, {
+    ...valueOptions,
     max,
     connect_timeout: connectSeconds,
     backoff: retrySeconds,
     prepare: !pooler,
-    // Lists are selected as json and drizzle reads them from text: nothing needs the catalog's types.
-    fetch_types: false,
-    onnotice: () => {},
-    types: { json: { to: 114, from: [114, 3802], serialize: String, parse: (text: string) => text } },
     connection: {
       application_name: 'tollgate',
       ...(!pooler && {
@@ -105,34 +100,6 @@ function connect(url: string, { max, pooler, onClose }: Connection): Sql {
     },
     ...(onClose && { onclose: onClose, max_lifetime: null }),
   })
-}
-
-async function raw(
-  { inside, prepare }: { readonly inside: Drizzle; readonly prepare: boolean },
-  sql: string,
-  parameters: readonly (string | number | boolean | null)[],
-): Promise<RawResult> {
-  // drizzle never prepares; the ledger's statements are few and their plans dear, so they are.
-  const session = inside._.session as unknown as PostgresJsSession<Sql, typeof schema, never>
-  const result = await inTime(
-    session.client.unsafe(sql, [...parameters], { prepare: prepare && parameters.length > 0 }),
-  )
-  return { rows: result, columns: result.columns?.map(({ name, type }) => ({ name, type })) ?? [] }
-}
-
-/** A statement whose answer never comes (the network is gone) fails; whether it was done is not known. */
-async function inTime<T>(answer: PromiseLike<T>, limitMs = answerMs): Promise<T> {
-  const stop = new AbortController()
-  const late = wait(limitMs, undefined, { signal: stop.signal, ref: false }).then(() => {
-    throw new Error(`the database gave no answer in ${limitMs / 1000} s`)
-  })
-  // Aborted when the answer was in time: then nobody looks at it.
-  late.catch(() => {})
-  try {
-    return await Promise.race([answer, late])
-  } finally {
-    stop.abort()
-  }
 }
 
 /** The right to be the only gateway of a database. */

@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import type { Duplex } from 'node:stream'
 import { openPglite } from '../../src/platform/pglite.ts'
+import { startPglite } from '../../src/platform/pglite-socket.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'tollgate-pglite-'))
 afterAll(() => rmSync(home, { recursive: true, force: true }))
@@ -31,5 +33,39 @@ test('a folder belongs to one process, until that ends in whatever way, and what
   const database = await openPglite(folder)
   expect(await database.query('SELECT n FROM kept')).toEqual([{ n: 7 }])
   await expect(openPglite(folder)).rejects.toThrow('Another gateway is running')
+  await database.close()
+}, 120_000)
+
+test('a thread that dies is followed by another, which finds what was written', async () => {
+  const sockets: Duplex[] = []
+  const database = await openPglite(join(home, 'followed'), (setup) => {
+    const connection = startPglite(setup)
+    sockets.push(connection.socket)
+    return connection
+  })
+  await database.query('CREATE TABLE kept AS SELECT 7 AS n')
+  const closed = once(sockets[0] as Duplex, 'close')
+  sockets[0]?.destroy()
+  await closed
+  expect(await database.query('SELECT n FROM kept')).toEqual([{ n: 7 }])
+  expect(sockets.length).toBe(2)
+  await database.close()
+}, 120_000)
+
+test('a folder that is no database ends the start with the reason, and is free again', async () => {
+  const folder = join(home, 'broken')
+  mkdirSync(join(folder, 'books'), { recursive: true })
+  writeFileSync(join(folder, 'books', 'PG_VERSION'), 'nine')
+  for (let times = 0; times < 2; times++)
+    await expect(openPglite(folder)).rejects.toThrow('PGlite failed to initialize properly')
+}, 120_000)
+
+test('a statement of many rows and its answer of many megabytes come through whole', async () => {
+  const database = await openPglite()
+  const text = 'ä'.repeat(3_000_000)
+  expect(await database.query('SELECT $1::text AS text, length($1) AS n', [text])).toEqual([{ text, n: 3_000_000 }])
+  const rows = await database.query('SELECT n, repeat($1, 100) AS text FROM generate_series(1, 20000) AS n', ['é'])
+  expect(rows.length).toBe(20_000)
+  expect(rows.at(-1)).toEqual({ n: 20_000, text: 'é'.repeat(100) })
   await database.close()
 }, 120_000)

@@ -1,0 +1,16 @@
+/**
+ * Makes something of an object the first time that it is asked for, and keeps it on the object itself. A `WeakMap` would
+ * hold what it has of objects that are long gone until the garbage collector's next full round: of calls that is their
+ * whole prompt, twice. What is made is of that very object: a copy of it is made anew.
+ */
+export function onceFor<Of extends object, Made extends object>(make: (of: Of) => Made): (of: Of) => Made {
+  const place = Symbol('made once')
+  return (of) => {
+    const known = (of as { readonly [place]?: Made })[place]
+    if (known) return known
+    const made = make(of)
+    // Not seen by whoever lists, copies or prints the object.
+    Object.defineProperty(of, place, { value: made })
+    return made
+  }
+}
