@@ -8,6 +8,8 @@ export interface PgliteConnection {
   readonly socket: Duplex
   /** Resolves when the database is open; rejects where it cannot be. */
   readonly ready: Promise<void>
+  /** Resolves when the thread has ended, in whatever way: from then on another one may have the folder. */
+  readonly over: Promise<void>
 }
 
 /** Starts the embedded database in a thread of its own. */
@@ -18,6 +20,7 @@ export function startPglite(setup: ThreadSetup): PgliteConnection {
     env: {},
   })
   const started = Promise.withResolvers<void>()
+  const over = Promise.withResolvers<void>()
   const socket = new ThreadSocket(worker)
   worker.on('message', (message: FromThread) => {
     if (message === 'ready') started.resolve()
@@ -31,9 +34,10 @@ export function startPglite(setup: ThreadSetup): PgliteConnection {
   worker.once('exit', (code) => {
     started.reject(new Error(`the thread of the embedded database ended with ${code}`))
     socket.destroy()
+    over.resolve()
   })
   started.promise.catch(() => {})
-  return { socket, ready: started.promise }
+  return { socket, ready: started.promise, over: over.promise }
 }
 
 class ThreadSocket extends Duplex {

@@ -1,5 +1,6 @@
 import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
@@ -23,10 +24,9 @@ export async function openPglite(dataDir?: string, start = startPglite): Promise
   try {
     // PGlite makes its files readable for everybody, so the folder above must not be.
     if (dataDir !== undefined) chmodSync(dataDir, 0o700)
-    const open = () => start(dataDir === undefined ? {} : { dataDir: join(dataDir, 'books') })
-    const first = open()
-    await first.ready
-    const client = connect([first], open)
+    const threads = startThreads(() => start(dataDir === undefined ? {} : { dataDir: join(dataDir, 'books') }))
+    await threads.ready
+    const client = connect(threads.socket)
     return createDatabase({
       kind: 'pglite',
       drizzle: drizzle({ client, schema }),
@@ -34,6 +34,7 @@ export async function openPglite(dataDir?: string, start = startPglite): Promise
       wait: (ms) => wait(ms),
       async close() {
         await client.end({ timeout: closeSeconds })
+        await threads.end()
         unlock()
       },
     })
@@ -43,12 +44,28 @@ export async function openPglite(dataDir?: string, start = startPglite): Promise
   }
 }
 
-/**
- * One connection, as long as its thread lives: PGlite has one session. Where a thread has died, the next one finds in
- * the folder what was written.
- */
-function connect(opened: PgliteConnection[], open: () => PgliteConnection): Sql {
-  const socket = () => (opened.pop() ?? open()).socket
+/** One thread after the other: where one has died, the next one finds in the folder what was written. */
+function startThreads(start: () => PgliteConnection) {
+  let current = start()
+  let isFirst = true
+  return {
+    ready: current.ready,
+    socket(): Duplex {
+      if (!isFirst) current = start()
+      isFirst = false
+      return current.socket
+    },
+    /** The driver's end is not that of a thread: that still writes what a start would read, or was never spoken to. */
+    end(): Promise<void> {
+      const { socket, over } = current
+      if (!socket.destroyed && !socket.writableEnded) socket.end()
+      return over
+    },
+  }
+}
+
+/** One connection, as long as its thread lives: PGlite has one session. */
+function connect(socket: () => Duplex): Sql {
   const options = { ...valueOptions, max: 1, max_lifetime: null, connect_timeout: startSeconds, socket }
   // The option stands in the driver's README and not in its types.
   return postgres(options as Parameters<typeof postgres>[0] & object)

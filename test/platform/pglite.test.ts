@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import type { Duplex } from 'node:stream'
 import { openPglite } from '../../src/platform/pglite.ts'
-import { startPglite } from '../../src/platform/pglite-socket.ts'
+import { type PgliteConnection, startPglite } from '../../src/platform/pglite-socket.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'tollgate-pglite-'))
 afterAll(() => rmSync(home, { recursive: true, force: true }))
@@ -50,6 +50,33 @@ test('a thread that dies is followed by another, which finds what was written', 
   expect(await database.query('SELECT n FROM kept')).toEqual([{ n: 7 }])
   expect(sockets.length).toBe(2)
   await database.close()
+}, 120_000)
+
+test('it is closed when its thread has ended, also with statements under way', async () => {
+  let isOver = false
+  const database = await openPglite(join(home, 'closed'), (setup) => {
+    const connection = startPglite(setup)
+    void connection.over.then(() => (isOver = true))
+    return connection
+  })
+  await database.query('SELECT 1')
+  const slow = database.query('SELECT count(*) AS n FROM generate_series(1, 300000)')
+  // The driver takes it up in this turn.
+  await new Promise((resolve) => setImmediate(resolve))
+  await database.close()
+  expect([isOver, await slow]).toEqual([true, [{ n: 300_000n }]])
+}, 120_000)
+
+test('one that nobody has asked anything is closed as well', async () => {
+  const connections: PgliteConnection[] = []
+  const database = await openPglite(join(home, 'unasked'), (setup) => {
+    const connection = startPglite(setup)
+    connections.push(connection)
+    return connection
+  })
+  await database.close()
+  await connections[0]?.over
+  expect(connections.length).toBe(1)
 }, 120_000)
 
 test('a folder that is no database ends the start with the reason, and is free again', async () => {
