@@ -3,7 +3,7 @@ import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
 import { createDatabase, type Database } from '../db/database.ts'
 import * as schema from '../db/schema.ts'
-import { answerMs, inTime, runRaw, valueOptions } from './postgres-client.ts'
+import { runRaw, valueOptions } from './postgres-client.ts'
 
 /** Connections per replica: four batches under way, and room for what calls ask. */
 const poolSize = 10
@@ -11,6 +11,8 @@ const connectSeconds = 5
 /** The server stops a statement after this long, and one that waits for a lock sooner. */
 const statementMs = 15_000
 const lockMs = 10_000
+/** When a server does not answer at all. Longer than a migration's wait for another gateway's. */
+const answerMs = 90_000
 const closeSeconds = 5
 const longestRetrySeconds = 0.5
 
@@ -35,7 +37,7 @@ export function openPostgres(url: string, { pooler = false }: PostgresOptions = 
   const opened = createDatabase({
     kind: 'postgres',
     drizzle: database,
-    raw: (inside, sql, parameters) => runRaw({ inside, prepare: !pooler }, sql, parameters),
+    raw: (inside, sql, parameters) => inTime(runRaw({ inside, prepare: !pooler }, sql, parameters)),
     wait: (ms) => wait(ms),
     close: () => client.end({ timeout: closeSeconds }),
   })
@@ -100,6 +102,21 @@ function connect(url: string, { max, pooler, onClose }: Connection): Sql {
     },
     ...(onClose && { onclose: onClose, max_lifetime: null }),
   })
+}
+
+/** A statement whose answer never comes (the network is gone) fails; whether it was done is not known. */
+async function inTime<T>(answer: PromiseLike<T>, limitMs = answerMs): Promise<T> {
+  const stop = new AbortController()
+  const late = wait(limitMs, undefined, { signal: stop.signal, ref: false }).then(() => {
+    throw new Error(`the database gave no answer in ${limitMs / 1000} s`)
+  })
+  // Aborted when the answer was in time: then nobody looks at it.
+  late.catch(() => {})
+  try {
+    return await Promise.race([answer, late])
+  } finally {
+    stop.abort()
+  }
 }
 
 /** The right to be the only gateway of a database. */

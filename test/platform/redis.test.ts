@@ -129,8 +129,9 @@ describe.skipIf(!hasRedis)('a cluster', () => {
     await cluster.flush()
     const { shared } = await openReplica({ cluster: cluster.urls.slice(0, 1) })
     const ids = Array.from({ length: 30 }, (_, index) => index + 1)
+    // It was told of one node and finds the others by itself.
+    for (const id of ids) await eventually(() => shared.begin(shared.spenderOf(id), 1))
     for (const id of ids) {
-      await shared.begin(shared.spenderOf(id), 1)
       await shared.run({ ...credit(1), accountId: id })
       const itsFacts = { ...facts, accountId: id, keyIds: [] }
       const hold = admitCommand({ id: `of ${id}`, accountId: id, facts: itsFacts, keys: [], termMs: 1 })
