@@ -1,9 +1,9 @@
 /*
  * Collections of what lives for as long as a call. A `Map` or a `Set` that things are always put into and taken out of
  * makes itself a new table every few steps, and the old one points to the next: once the first of them is old to the
- * garbage collector, all later ones live until its next full round, with everything that was in them. Measured on the
- * holds, records and calls of this gateway: a tenth of all that a call allocates outlived it, and half of the collector's
- * time went to carrying it on. Here the tables have boxes, which are emptied when their thing is taken out.
+ * garbage collector, all later ones live until its next full round, with everything that was in them. Measured with 20
+ * things at a time: 38 % of all that was allocated outlived its use, and 2 % where the tables have boxes that are
+ * emptied when their thing is taken out, as here (bench/profile.md).
  */
 
 interface Box<T> {

@@ -135,10 +135,11 @@ async function stream(gateway: Gateway, asking: Asking, streaming: Streaming): P
     settle: (ending) => chargeEnding(gateway, streaming, ending).catch((error) => lost(gateway, id, error)),
   })
   admission.hold.measure = async () => {
+    const { started } = admission.hold
     const [inputTokens, outputTokens] = [await admission.promptTokens(), await relaying.counted()]
     const serviceTier = relaying.serviceTier()
     return {
-      started: admission.hold.started,
+      started,
       inputTokens,
       outputTokens,
       vendor: target?.vendor ?? '',
