@@ -1,6 +1,7 @@
 import { parentPort } from 'node:worker_threads'
 import { Tiktoken } from 'tiktoken/lite'
 import ranks from 'tiktoken/encoders/o200k_base.json' with { type: 'json' }
+import { FleetingMap } from '../core/fleeting.ts'
 import { pieces } from '../core/pieces.ts'
 import { releaseSpareMemory } from './spare-memory.ts'
 
@@ -26,7 +27,7 @@ interface Job {
 /** Counts what the port asks for. Long texts take turns with short ones. */
 function serve(port: NonNullable<typeof parentPort>): void {
   const encoder = new Tiktoken(ranks.bpe_ranks, ranks.special_tokens, ranks.pat_str)
-  const jobs = new Map<number, Job>()
+  const jobs = new FleetingMap<number, Job>()
   let running = false
 
   function turn(): void {
@@ -49,7 +50,7 @@ function serve(port: NonNullable<typeof parentPort>): void {
 }
 
 /** One turn. Returns the jobs that it finished; the one that it could not goes to the back of the map. */
-function work(encoder: Tiktoken, jobs: Map<number, Job>): [id: number, tokens: number][] {
+function work(encoder: Tiktoken, jobs: FleetingMap<number, Job>): [id: number, tokens: number][] {
   const done: [id: number, tokens: number][] = []
   let left = unitsPerTurn
   for (const [id, job] of jobs) {

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads'
+import { FleetingMap } from '../core/fleeting.ts'
 import { roughTokens } from '../core/pieces.ts'
 import type { Log, Tokenizer } from '../ports.ts'
 import { afterAwake, type AwakeTimer } from './awake-timer.ts'
@@ -53,7 +54,7 @@ class ThreadTokenizer implements Tokenizer {
   readonly #limits: typeof defaults
   readonly #program: URL
   readonly #log: Log
-  readonly #waiting = new Map<number, Waiting>()
+  readonly #waiting = new FleetingMap<number, Waiting>()
   readonly #start = Promise.withResolvers<void>()
   #worker: Worker | undefined
   #loaded = false
