@@ -52,6 +52,23 @@ test('a thread that dies is followed by another, which finds what was written', 
   await database.close()
 }, 120_000)
 
+test('a statement whose thread dies under it fails, and is not there when it is asked for again', async () => {
+  const sockets: Duplex[] = []
+  const database = await openPglite(join(home, 'under-way'), (setup) => {
+    const connection = startPglite(setup)
+    sockets.push(connection.socket)
+    return connection
+  })
+  await database.query('CREATE TABLE kept (n int)')
+  const slow = database.query('INSERT INTO kept SELECT n FROM generate_series(1, 3000000) AS n')
+  const failed = expect(slow).rejects.toThrow('CONNECTION_CLOSED')
+  await new Promise((resolve) => setImmediate(resolve))
+  sockets[0]?.destroy()
+  await failed
+  expect(await database.query('SELECT count(*) AS n FROM kept')).toEqual([{ n: 0n }])
+  await database.close()
+}, 120_000)
+
 test('it is closed when its thread has ended, also with statements under way', async () => {
   let isOver = false
   const database = await openPglite(join(home, 'closed'), (setup) => {
