@@ -1,5 +1,6 @@
 import type { Model } from '../core/catalog.ts'
 import { divideUp } from '../core/money.ts'
+import { onceForLasting } from '../core/once-for.ts'
 import { type PriceSet, unitNames, type UnitPrices } from '../core/price.ts'
 import { priceSet } from '../core/price-set.ts'
 import { type TokenWeights, weightOf } from '../core/tokens.ts'
@@ -17,7 +18,7 @@ export function soldFromCache(model: Model, hitPpm: number): Model {
     ...model,
     ...(prices && { prices: reducedPrices(prices, hitPpm) }),
     // A package always counts something; what costs nothing asks for none of it.
-    ...(hitPpm > 0 && { tokenWeights: reducedWeights(tokenWeights ?? {}, hitPpm) }),
+    ...(hitPpm > 0 && { tokenWeights: reducedWeights(tokenWeights ?? noWeights, hitPpm) }),
   }
 }
 
@@ -46,7 +47,17 @@ function reducedNanos(nanos: UnitPrices, hitPpm: number): UnitPrices {
   return Object.fromEntries(priced)
 }
 
+const noWeights: TokenWeights = {}
+const lighter = onceForLasting((_: TokenWeights) => new Map<number, TokenWeights>())
+
 function reducedWeights(weights: TokenWeights, hitPpm: number): TokenWeights {
+  const known = lighter(weights)
+  const made = known.get(hitPpm) ?? reduceWeights(weights, hitPpm)
+  known.set(hitPpm, made)
+  return made
+}
+
+function reduceWeights(weights: TokenWeights, hitPpm: number): TokenWeights {
   const weighed = unitNames.flatMap((unit) => {
     const weight = weightOf(unit, weights)
     return weight === undefined ? [] : [[unit, Math.ceil((Number(weight) * hitPpm) / whole)] as const]

@@ -83,22 +83,23 @@ export function startTry(
   const startedAtMs = platform.clock.now()
   const stopWatch = place.slowAfterMs === undefined ? undefined : platform.clock.after(place.slowAfterMs, place.slow)
   const trying = callVendor(platform, prepared)
-  const tried: Omit<Try, 'end'> = { candidate, place, prepared, startedAtMs, trying, abort: trying.abort }
-  const end = trying.answer
-    .then((answer): TryEnd => {
+  const ended = async (): Promise<TryEnd> => {
+    try {
+      const answer = await trying.answer
       place.heard(answer.head.headers)
       place.answered()
-      return { kind: 'answered', tried: whole, answer }
-    })
-    .catch((caught: unknown): TryEnd => {
+      return { kind: 'answered', tried, answer }
+    } catch (caught) {
       place.heard(trying.head()?.headers ?? {})
-      if (caught instanceof AttemptFailed) return { kind: 'failed', tried: whole, failed: caught }
+      if (caught instanceof AttemptFailed) return { kind: 'failed', tried, failed: caught }
       place.left()
       throw caught
-    })
-    .finally(() => stopWatch?.())
-  const whole: Try = { ...tried, end }
-  return whole
+    } finally {
+      stopWatch?.()
+    }
+  }
+  const tried: Try = { candidate, place, prepared, startedAtMs, trying, abort: trying.abort, end: ended() }
+  return tried
 }
 
 /** What the vendor does of what is asked; undefined where it does not do that. */

@@ -268,8 +268,9 @@ function readEvents(state: State, events: readonly ServerEvent[] = []): void {
   if (events.length === 0) return
   const { call } = state
   const read = (state.read ??= call.vendor.reader(call.reading))
-  const steps = events.map((event) => ({ event, piece: read(event) }))
-  if (state.listener) return steps.length > 0 ? state.listener.steps(steps) : undefined
+  const steps: Step[] = []
+  for (const event of events) steps.push({ event, piece: read(event) })
+  if (state.listener) return state.listener.steps(steps)
   state.early.push(...steps)
   if (!state.isCommitted) decide(state)
 }

@@ -65,8 +65,12 @@ export function missingPrices(operation: Operation, nanos: UnitPrices): readonly
 
 /** Of what has a price only: the rest is no matter of this price set. */
 export function pricedOnly(counts: Counts, nanos: UnitPrices): Counts {
-  const priced = Object.entries(counts) as [Unit, number][]
-  return Object.fromEntries(priced.filter(([unit]) => priceOf({ nanos }, unit) !== undefined))
+  const priced: Partial<Record<Unit, number>> = {}
+  for (const unit of Object.keys(counts) as Unit[]) {
+    const count = counts[unit]
+    if (count !== undefined && priceOf({ nanos }, unit) !== undefined) priced[unit] = count
+  }
+  return priced
 }
 
 /** Whether any of these counts costs something, or would if anything did. */

@@ -14,3 +14,15 @@ export function onceFor<Of extends object, Made extends object>(make: (of: Of) =
     return made
   }
 }
+
+/** The same for what outlives calls, such as a set of prices: it may be frozen, and to look it up costs more. */
+export function onceForLasting<Of extends object, Made extends {}>(make: (of: Of) => Made): (of: Of) => Made {
+  const known = new WeakMap<Of, Made>()
+  return (of) => {
+    const before = known.get(of)
+    if (before !== undefined) return before
+    const made = make(of)
+    known.set(of, made)
+    return made
+  }
+}

@@ -1,3 +1,4 @@
+import { onceForLasting } from './once-for.ts'
 import type { Condition, EffectivePrices, Hours, PriceSet, Rate } from './price.ts'
 
 /** What of a call decides by which rate it pays. */
@@ -22,7 +23,8 @@ const firstDay = 4
  * the highest by rank last. A rate that says nothing of a unit leaves it as it was.
  */
 export function rateFor(prices: PriceSet, facts: RateFacts): EffectivePrices {
-  const reached = (prices.rates ?? []).filter(({ when }) => holds(when, facts))
+  if (prices.rates === undefined) return plainRate(prices)
+  const reached = prices.rates.filter(({ when }) => holds(when, facts))
   return {
     nanos: reached.length === 0 ? prices.nanos : Object.assign({}, prices.nanos, ...reached.map(({ nanos }) => nanos)),
     tokensPpm: reached.flatMap(({ tokensPpm }) => (tokensPpm === undefined ? [] : [tokensPpm])),
@@ -31,6 +33,15 @@ export function rateFor(prices: PriceSet, facts: RateFacts): EffectivePrices {
     discountPpm: prices.discountPpm,
   }
 }
+
+/** Most price sets have one rate, and a call asks for it several times. */
+const plainRate = onceForLasting(({ nanos, conversion, discountPpm }: PriceSet): EffectivePrices => ({
+  nanos,
+  tokensPpm: [],
+  lengthTier: undefined,
+  conversion,
+  discountPpm,
+}))
 
 function holds(when: Condition, facts: RateFacts): boolean {
   return (

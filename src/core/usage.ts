@@ -23,6 +23,12 @@ type Name = keyof typeof places
 type Field = (typeof places)[Name][number]
 const fields: readonly Field[] = Object.values(places).flat()
 
+/** Where a field is: its own name, or the object that it is in and its name there. */
+const paths = fields.map((field) => {
+  const dot = field.indexOf('.')
+  return dot < 0 ? { field, name: field } : { field, group: field.slice(0, dot), name: field.slice(dot + 1) }
+})
+
 /**
  * More tokens than this in one call is a broken number: the largest context we know has ten million, and 128 answers
  * of the longest models some sixteen. A number below it is charged as it is, so it also bounds what a fault can cost.
@@ -42,11 +48,10 @@ export interface NormalUsage {
   readonly anomalies: readonly string[]
 }
 
-function fieldOf(usage: JsonObject, field: Field): Json | undefined {
-  const dot = field.indexOf('.')
-  if (dot < 0) return usage[field]
-  const details = usage[field.slice(0, dot)]
-  return isObject(details) ? details[field.slice(dot + 1)] : undefined
+function fieldOf(usage: JsonObject, { group, name }: (typeof paths)[number]): Json | undefined {
+  if (group === undefined) return usage[name]
+  const details = usage[group]
+  return isObject(details) ? details[name] : undefined
 }
 
 function isCount(value: Json | undefined): value is number {
@@ -58,9 +63,10 @@ export function rawUsage(usage: JsonObject): RawUsage | undefined {
   const numbers: Partial<Record<Field, number>> = {}
   const invalid: Field[] = []
   let found = false
-  for (const field of fields) {
-    const value = fieldOf(usage, field)
+  for (const path of paths) {
+    const value = fieldOf(usage, path)
     if (value === undefined || value === null) continue
+    const { field } = path
     found = true
     if (isCount(value)) numbers[field] = value + 0 // -0 becomes 0
     else invalid.push(field)

@@ -39,7 +39,8 @@ export function dayOf(id: string): string {
 
 /** PostgreSQL's text holds no NUL, and its json no half of a surrogate pair. */
 function storable(text: string): string {
-  return text.slice(0, textLimit).toWellFormed().replaceAll('\0', '\u{fffd}')
+  const sound = text.slice(0, textLimit).toWellFormed()
+  return sound.includes('\0') ? sound.replaceAll('\0', '\u{fffd}') : sound
 }
 
 const storableOrNull = (text: string | undefined) => (text === undefined ? null : storable(text))
@@ -48,8 +49,18 @@ const decimal = (amount: bigint | undefined) => amount?.toString() ?? null
 const moment = (ms: number) => new Date(ms).toISOString()
 
 function total(counts: Counts, units: readonly Unit[]): string {
-  const known = units.map((unit) => counts[unit] ?? 0).filter((count) => Number.isSafeInteger(count))
-  return known.reduce((sum, count) => sum + BigInt(count), 0n).toString()
+  let sum = 0n
+  for (const unit of units) {
+    const count = counts[unit] ?? 0
+    if (count !== 0 && Number.isSafeInteger(count)) sum += BigInt(count)
+  }
+  return sum.toString()
+}
+
+function known(counts: Counts): Counts {
+  const told: Partial<Record<Unit, number>> = {}
+  for (const unit of unitNames) if (counts[unit] !== undefined) told[unit] = counts[unit]
+  return told
 }
 
 /** One row of `usage_record`, but for seq and batch. */
@@ -69,9 +80,7 @@ export function usageRow(record: UsageRecord) {
     service_tier: storableOrNull(record.serviceTier),
     length_tier: record.lengthTier ?? null,
     price_set_id: record.prices.id,
-    counts: Object.fromEntries(
-      unitNames.flatMap((unit) => (usage.counts[unit] === undefined ? [] : [[unit, usage.counts[unit]]])),
-    ),
+    counts: known(usage.counts),
     input_tokens: total(usage.counts, inputUnits),
     output_tokens: total(usage.counts, outputUnits),
     source: usage.source,

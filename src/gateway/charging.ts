@@ -174,9 +174,11 @@ function partsDue(gateway: Gateway, { served, verdict }: { served: Served; verdi
 
 /** Where a charge goes that no money was held for; charged to it directly. */
 function walletOf({ ledger }: Gateway, { caller }: Served): { purse: number; lease: number } | undefined {
-  const listed = ledger.homes.all.flatMap(({ spender }) => spender.purses(caller.accountId) ?? [])
-  const wallet = listed.find(({ kind }) => kind === 'wallet')
-  return wallet && { purse: wallet.id, lease: 0 }
+  for (const { spender } of ledger.homes.all) {
+    const wallet = spender.purses(caller.accountId)?.find(({ kind }) => kind === 'wallet')
+    if (wallet) return { purse: wallet.id, lease: 0 }
+  }
+  return undefined
 }
 
 /** The outcome table of the product's documentation, row by row. */

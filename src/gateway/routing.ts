@@ -55,12 +55,12 @@ export function routeCall(gateway: Gateway, asked: Asked, header: (name: string)
   const chain = chainOf(gateway, asked, wish)
   const affordable = chain.filter(({ prices }) => isWithin(prices, wish.maxPrice))
   const routes = affordable.map((link) => ({ link, ...routeModel(gateway, asked, { wish, model: link.model }) }))
-  const considered = routes.flatMap((route) =>
-    route.considered.map((each) => ({ ...each, served: route.link.model.name })),
-  )
-  const candidates = routes.flatMap((route) => route.candidates)
+  const considered = () =>
+    routes.flatMap((route) => route.considered.map((each) => ({ ...each, served: route.link.model.name })))
+  const [first] = routes
+  const candidates = first && routes.length === 1 ? first.candidates : routes.flatMap((route) => route.candidates)
   if (candidates.length === 0)
-    throw nothingFits({ model, wish, considered, isTooDear: affordable.length < chain.length })
+    throw nothingFits({ model, wish, considered: considered(), isTooDear: affordable.length < chain.length })
   const payer =
     dearest(
       call,
@@ -71,8 +71,8 @@ export function routeCall(gateway: Gateway, asked: Asked, header: (name: string)
     candidates,
     payer,
     policy,
-    explained: wish.explain ? explain(policy, considered) : undefined,
-    mirror: routes[0]?.mirror,
+    explained: wish.explain ? explain(policy, considered()) : undefined,
+    mirror: first?.mirror,
   }
 }
 
@@ -126,6 +126,9 @@ function chainOf(gateway: Gateway, { caller, call, model }: Asked, wish: Wish): 
     // What the key may not use, it may not get in the place of another model either.
     return found && mayUse(caller, found.name) ? [found] : []
   })
+  // Most calls name one model that nothing stands in for.
+  if (named.length === 1 && standIns.length === 0)
+    return [{ model, prices: pinPrices(model, caller, exchange), isNamed: true }]
   const links = new Map<string, Link>()
   for (const [at, each] of [...named, ...standIns].entries()) {
     const isNamed = at < named.length

@@ -36,10 +36,12 @@ const decisive = [
 
 /** Of a request's headers those that decide who answers. */
 export function routingHeaders(header: Header): readonly (readonly [name: string, value: string])[] {
-  return decisive.flatMap((name) => {
+  const given: (readonly [name: string, value: string])[] = []
+  for (const name of decisive) {
     const value = header(name)
-    return value === undefined ? [] : [[name, value] as const]
-  })
+    if (value !== undefined) given.push([name, value])
+  }
+  return given
 }
 
 /**
@@ -70,10 +72,15 @@ export function readWish(body: JsonObject, header: Header): Wish {
 
 /** What the headers say, as the fields that they stand for. */
 function providerOf(header: Header): JsonObject {
-  const lists = Object.entries(listHeaders).map(([field, name]) => [field, listIn(header(name))] as const)
-  const words = Object.entries(wordHeaders).map(([field, name]) => [field, header(name)?.trim()] as const)
   const maxPrice = header(maxPriceHeader)
-  return Object.fromEntries([...lists, ...words, ['max_price', maxPrice && pricesIn(maxPrice)] as const])
+  return {
+    order: listIn(header(listHeaders.order)),
+    only: listIn(header(listHeaders.only)),
+    ignore: listIn(header(listHeaders.ignore)),
+    region: header(wordHeaders.region)?.trim(),
+    sort: header(wordHeaders.sort)?.trim(),
+    max_price: maxPrice && pricesIn(maxPrice),
+  }
 }
 
 /** Names with commas between them. */

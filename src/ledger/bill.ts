@@ -1,7 +1,8 @@
 import type { Part } from '../core/call.ts'
 import { fitsAny } from '../core/glob.ts'
 import { divideUp, type Nanos } from '../core/money.ts'
-import { type PriceSet, type Unit, unitNames } from '../core/price.ts'
+import { onceForLasting } from '../core/once-for.ts'
+import { type PriceSet, type Unit, unitNames, units } from '../core/price.ts'
 import { tokenAsset, type TokenAsset, type TokenWeights, weigh, weightOf } from '../core/tokens.ts'
 import type { Purse } from '../ports.ts'
 import type { Need } from './engine/commands.ts'
@@ -24,23 +25,40 @@ export function amountIn({ money, tokens }: Bill, asset: TokenAsset | undefined)
   return asset === undefined ? money : tokens
 }
 
-/** True where every price of the set is for something that a package can count. */
-export function takesTokens({ nanos, rates = [] }: PriceSet, weights: TokenWeights): boolean {
-  const priced = (unit: Unit) => [nanos, ...rates.map((rate) => rate.nanos)].some((each) => (each[unit] ?? 0n) > 0n)
-  return unitNames.every((unit) => weightOf(unit, weights) !== undefined || !priced(unit))
+/** The pieces that a price set charges for: of them a package may have no count. */
+const pricedPieces = onceForLasting(({ nanos, rates = [] }: PriceSet): readonly Unit[] => {
+  const all = [nanos, ...rates.map((rate) => rate.nanos)]
+  return unitNames.filter((unit) => units[unit].per === 'unit' && all.some((each) => (each[unit] ?? 0n) > 0n))
+})
+
+/** True where every price of the set is for something that a package can count. Tokens it always can. */
+export function takesTokens(prices: PriceSet, weights: TokenWeights): boolean {
+  return pricedPieces(prices).every((unit) => weightOf(unit, weights) !== undefined)
 }
 
 const promptUnits: readonly Unit[] = ['input', 'cached_input', 'cache_write_5m', 'cache_write_1h', 'image_input']
 const answerUnits: readonly Unit[] = ['output', 'reasoning', 'image_output']
 
+function heaviestOf(kinds: readonly Unit[], weights: TokenWeights): bigint {
+  return kinds
+    .map((unit) => weightOf(unit, weights) ?? 0n)
+    .reduce((most, weight) => (weight > most ? weight : most), 0n)
+}
+
+const heaviest = onceForLasting((weights: TokenWeights) => ({
+  input: heaviestOf(promptUnits, weights),
+  output: heaviestOf(answerUnits, weights),
+}))
+const heaviestWithAudio = onceForLasting((weights: TokenWeights) => ({
+  input: heaviestOf([...promptUnits, 'audio_input'], weights),
+  output: heaviestOf([...answerUnits, 'audio_output'], weights),
+}))
+
 /** The most that so many tokens come to, of whatever kind they turn out to be. No weights: money alone can pay. */
 export function quoteBill(expected: Expected, prices: PriceSet, weights: TokenWeights | undefined): Bill {
   const money = quote(expected, prices)
   if (weights === undefined || !takesTokens(prices, weights)) return { money }
-  const heaviest = (units: readonly Unit[]) =>
-    units.map((unit) => weightOf(unit, weights) ?? 0n).reduce((most, weight) => (weight > most ? weight : most), 0n)
-  const input = heaviest(expected.audio ? [...promptUnits, 'audio_input'] : promptUnits)
-  const output = heaviest(expected.audio ? [...answerUnits, 'audio_output'] : answerUnits)
+  const { input, output } = (expected.audio ? heaviestWithAudio : heaviest)(weights)
   const request = prices.nanos.request === undefined ? 0n : (weightOf('request', weights) ?? 0n)
   const pieces = weigh(expected.pieces ?? {}, weights)
   return {
@@ -52,11 +70,13 @@ export function quoteBill(expected: Expected, prices: PriceSet, weights: TokenWe
 /** The purses that may pay for a model, in burn order, each with the whole of a bill in its own asset. */
 export function needsOf(purses: readonly Purse[], model: string, bill: Bill): readonly Need[] {
   if (bill.money === 0n) return []
-  return purses.flatMap(({ id, asset, models }) => {
-    if (!fitsAny(models, model)) return []
-    if (asset !== tokenAsset) return [{ purse: id, amount: bill.money }]
-    return bill.tokens === undefined ? [] : [{ purse: id, amount: bill.tokens, asset: tokenAsset }]
-  })
+  const needs: Need[] = []
+  for (const { id, asset, models } of purses) {
+    if (!fitsAny(models, model)) continue
+    if (asset !== tokenAsset) needs.push({ purse: id, amount: bill.money })
+    else if (bill.tokens !== undefined) needs.push({ purse: id, amount: bill.tokens, asset: tokenAsset })
+  }
+  return needs
 }
 
 /** Needs of the share of a bill that some parts do not cover. */

@@ -110,6 +110,8 @@ function endedHere({ ledger, request }: State, hold: Hold, record: UsageRecord |
 async function everywhere(state: State, command: Command): Promise<void> {
   const { accountId } = state.facts
   const reached = state.places.filter(({ home }) => home.shared.reaches(accountId))
+  const [only] = reached
+  if (only && reached.length === 1) return void (await only.home.shared.run(command))
   const told = await Promise.allSettled(reached.map(({ home }) => home.shared.run(command)))
   for (const each of told) if (each.status === 'rejected') throw each.reason
 }

@@ -1,4 +1,5 @@
 import type { Nanos } from '../core/money.ts'
+import { onceForLasting } from '../core/once-for.ts'
 import {
   charge,
   type Counts,
@@ -69,6 +70,16 @@ export function coveredOutput(reserved: Nanos, reach: Reach, prices: PriceSet): 
  * rate that it can still reach. Which of them it will be, the answer says.
  */
 function dearestRate(reach: Reach, prices: PriceSet): EffectivePrices {
+  if (prices.rates !== undefined || reach.pieces !== undefined) return dearestOf(reach, prices)
+  return (reach.audio ? dearestPlainOfAudio : dearestPlain)(prices)
+}
+
+// Of plain prices nothing of a call decides, and each call asks five times.
+const sometime: Reach = { inputTokens: 0, startedAtMs: 0 }
+const dearestPlain = onceForLasting((prices: PriceSet) => dearestOf(sometime, prices))
+const dearestPlainOfAudio = onceForLasting((prices: PriceSet) => dearestOf({ ...sometime, audio: true }, prices))
+
+function dearestOf(reach: Reach, prices: PriceSet): EffectivePrices {
   const reachable = (prices.rates ?? []).filter((rate) => mayHold(rate, reach))
   const sure = reachable.filter(({ when }) => Object.keys(when).every((part) => part === 'hours'))
   const plain: UnitPrices = Object.assign({}, prices.nanos, ...sure.map(({ nanos }) => nanos))

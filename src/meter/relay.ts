@@ -113,7 +113,7 @@ interface State extends RelayOptions {
   readonly text: ReturnType<typeof openForwarded>
   readonly pauses: ReturnType<typeof openPauses>
   readonly ended: () => void
-  queue: RelayStep[]
+  queue: readonly RelayStep[]
   /** The hold grows: nothing is forwarded until it has. */
   isGrowing: boolean
   /** The ending is decided. */
@@ -194,7 +194,7 @@ function listen(state: State): void {
   state.source.attach({
     steps(steps) {
       if (state.isOver) return
-      state.queue.push(...steps)
+      state.queue = state.queue.length === 0 ? steps : [...state.queue, ...steps]
       pump(state)
     },
     end() {
@@ -284,7 +284,9 @@ function forward(state: State): void {
   const steps = state.queue
   const ready: RelayStep[] = []
   state.queue = []
-  for (const [at, step] of steps.entries()) {
+  for (let at = 0; at < steps.length; at++) {
+    const step = steps[at]
+    if (!step) break
     const { piece } = step
     if (piece.error) {
       // Some vendors put what they have used beside the error.

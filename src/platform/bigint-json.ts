@@ -13,7 +13,7 @@ export function printJson(value: unknown): string {
       if (value === null) return 'null'
       return Array.isArray(value) ? printList(value) : printObject(value as Readonly<Record<string, unknown>>)
     case 'number':
-      return Number.isFinite(value) ? String(value) : 'null'
+      return Number.isFinite(value) ? `${value}` : 'null'
     default:
       return String(value)
   }

@@ -3,8 +3,8 @@ import { crc32 } from 'node:zlib'
 import type { HoldRecord } from '../ledger/engine/records.ts'
 import { parseJson, printJson } from './bigint-json.ts'
 
-/** What one line of the journal says: a hold as it is now, or that a hold is no more. */
-export type Entry = { readonly hold: HoldRecord } | { readonly drop: string }
+/** What one line of the journal says: a hold as it is now, or that some holds are no more. */
+export type Entry = { readonly hold: HoldRecord } | { readonly drop: readonly string[] | string }
 
 /** A line that could not be read. Its hold, if it was one, falls back to the line before. */
 export interface BadLine {
@@ -24,7 +24,7 @@ export function printLine(entry: Entry): Buffer {
   const json = printJson(entry)
   const length = checksumLength + 1 + Buffer.byteLength(json) + 1
   if (length > maxLineBytes) throw new RangeError('A hold is too large for the journal')
-  // In one piece and encoded once: three lines are written for each call.
+  // In one piece and encoded once: two lines are written for each call.
   const line = Buffer.allocUnsafe(length)
   line.write(json, checksumLength + 1)
   line.write(`${checksum(line.subarray(checksumLength + 1, length - 1))} `, 'latin1')

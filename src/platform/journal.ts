@@ -11,7 +11,10 @@ export { noJournal } from './no-journal.ts'
 export interface Journal {
   /** Writes the hold as it is now before it returns. Throws where it could not. */
   append(hold: HoldRecord): void
-  /** Forgets a hold that the books have. Throws where that could not be written. */
+  /**
+   * Forgets a hold that the books have. It is written before the next hold is, or within a second: should the process
+   * die before, the books are told of the hold again and know that they have it.
+   */
   drop(id: string): void
   /** Writes everything to the disk and closes the file; nothing may follow. */
   close(): void
@@ -28,6 +31,8 @@ export interface JournalOptions {
 
 /** How much a power cut may lose. A crash of the process alone loses nothing. */
 const syncMs = 1_000
+/** Dropped holds that wait to be written: one line of them is short, and a batch of the books is hardly longer. */
+const mostDropped = 1_000
 /** A file with nothing alive is emptied above this: often enough to stay small, too rare to matter for speed. */
 const emptyAboveBytes = 1024 * 1024
 /** A file is written anew above this when less than half of it is alive. */
@@ -44,7 +49,7 @@ export function readJournal(path: string, onFault: (fault: BadLine) => void = ()
   if (!fs.existsSync(path)) return []
   for (const entry of readLines(path)) {
     if ('reason' in entry) onFault(entry)
-    else if ('drop' in entry) holds.delete(entry.drop)
+    else if ('drop' in entry) [entry.drop].flat().forEach((id) => holds.delete(id))
     else holds.set(entry.hold.id, entry.hold)
   }
   return [...holds.values()]
@@ -56,6 +61,8 @@ interface Pages {
   bytes: number
   liveBytes: number
   readonly live: FleetingMap<string, { readonly hold: HoldRecord; readonly bytes: number }>
+  /** No longer alive, which the file does not say yet. */
+  dropped: string[]
   /** A write broke off, so the next one must begin on a line of its own. */
   torn: boolean
   compactAt: number
@@ -79,18 +86,26 @@ export function openJournal(options: JournalOptions): Journal & { readonly holds
     bytes: 0,
     liveBytes: 0,
     live: new FleetingMap(),
+    dropped: [],
     torn: false,
     compactAt: compactAboveBytes,
   }
   for (const hold of holds) keep(pages, hold, printLine({ hold }).length)
   pages.file = writeAnew(path, pages)
-  const syncer = createSyncer(options, () => pages.file)
+  const syncer = createSyncer(options, () => {
+    try {
+      if (pages.dropped.length > 0) writeLine(pages, printDropped(pages))
+    } catch (cause) {
+      onFault({ reason: 'write', cause })
+    }
+    return pages.file
+  })
   let closed = false
 
   function write(line: Buffer): void {
     if (closed) throw new Error('The journal is closed')
     try {
-      writeLine(pages, line)
+      writeLine(pages, pages.dropped.length > 0 ? Buffer.concat([printDropped(pages), line]) : line)
     } catch (cause) {
       onFault({ reason: 'write', cause })
       throw cause
@@ -117,8 +132,10 @@ export function openJournal(options: JournalOptions): Journal & { readonly holds
     },
     drop(id) {
       if (!pages.live.has(id)) return
-      write(printLine({ drop: id }))
       forget(pages, id)
+      pages.dropped.push(id)
+      if (pages.dropped.length >= mostDropped) write(Buffer.alloc(0))
+      else syncer.soon()
       tidy()
     },
     close() {
@@ -139,12 +156,22 @@ function forget(pages: Pages, id: string): void {
   pages.live.delete(id)
 }
 
-function writeLine(pages: Pages, line: Buffer): void {
-  const bytes = pages.torn ? Buffer.concat([Buffer.from('\n'), line]) : line
+/** In lines of a bounded length: while the disk is full they are many. */
+function printDropped({ dropped }: Pages): Buffer {
+  const lines: Buffer[] = []
+  for (let at = 0; at < dropped.length; at += mostDropped)
+    lines.push(printLine({ drop: dropped.slice(at, at + mostDropped) }))
+  return Buffer.concat(lines)
+}
+
+/** Writes whole lines, what was dropped among them. */
+function writeLine(pages: Pages, lines: Buffer): void {
+  const bytes = pages.torn ? Buffer.concat([Buffer.from('\n'), lines]) : lines
   pages.torn = true
   writeAll(pages.file, bytes)
   pages.torn = false
   pages.bytes += bytes.length
+  pages.dropped = []
 }
 
 /** A write may take less than it is given. */
@@ -154,8 +181,7 @@ function writeAll(file: number, bytes: Buffer): void {
 
 function empty(pages: Pages): void {
   fs.ftruncateSync(pages.file, 0)
-  pages.bytes = 0
-  pages.torn = false
+  Object.assign(pages, { bytes: 0, torn: false, dropped: [] })
 }
 
 function compact(path: string, pages: Pages, syncer: Syncer): void {
@@ -180,7 +206,7 @@ function writeAnew(path: string, pages: Pages): number {
     fs.fsyncSync(file)
     fs.renameSync(fresh, path)
     syncFolder(dirname(path))
-    Object.assign(pages, { bytes, torn: false, compactAt: compactAboveBytes })
+    Object.assign(pages, { bytes, torn: false, dropped: [], compactAt: compactAboveBytes })
     return file
   } catch (error) {
     fs.closeSync(file)
@@ -206,6 +232,7 @@ interface Syncer {
   close(): void
 }
 
+/** `current` is the file, with all that is to be in it. */
 function createSyncer({ clock, onFault }: JournalOptions, current: () => number): Syncer {
   let cancel: (() => void) | undefined
   let syncing: number | undefined

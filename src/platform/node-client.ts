@@ -83,10 +83,22 @@ function openHead(outgoing: ServerResponse, status: number, headers: Readonly<Re
 function send(outgoing: ServerResponse, bytes: Uint8Array, isChunked: boolean): boolean {
   if (!isChunked) return outgoing.write(bytes)
   const size = bytes.length.toString(16)
-  if (bytes.length <= shortBytes) return outgoing.write(`${size}\r\n${textOf(bytes)}\r\n`, 'latin1')
+  if (bytes.length <= shortBytes) return writeNow(outgoing, `${size}\r\n${textOf(bytes)}\r\n`)
   outgoing.write(`${size}\r\n`, 'latin1')
   outgoing.write(bytes)
   return outgoing.write('\r\n', 'latin1')
+}
+
+/**
+ * Left alone, Node keeps what is written until the next tick, to send it with what may follow; ours is whole already. A
+ * corked socket it takes for one whose owner sends in his own time.
+ */
+function writeNow(outgoing: ServerResponse, text: string): boolean {
+  const { socket } = outgoing
+  socket?.cork()
+  const keepsUp = outgoing.write(text, 'latin1')
+  socket?.uncork()
+  return keepsUp
 }
 
 const lastChunk = '0\r\n\r\n'

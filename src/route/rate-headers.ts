@@ -17,23 +17,25 @@ const duration = /^(?:(\d{1,5})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,7}(?:\.\d{1,9})?)
  * `…-ratelimit-requests-remaining` with `…-reset`. A reset is a duration (`6m0s`, `20ms`), seconds, or a date.
  */
 export function remainingIn(headers: Readonly<Record<string, string>>, nowMs: number): readonly Remaining[] {
-  return Object.entries(headers).flatMap(([name, value]) => {
+  const all: Remaining[] = []
+  for (const [name, value] of Object.entries(headers)) {
+    // Most headers are about something else, and each call asks about all of them.
+    if (!name.includes('ratelimit')) continue
     const found =
       /^x-ratelimit-remaining-(requests|tokens)$/.exec(name) ??
       /^[a-z]+-ratelimit-(requests|tokens)-remaining$/.exec(name)
     const of = found?.[1]
-    if ((of !== 'requests' && of !== 'tokens') || !/^\d{1,15}$/.test(value)) return []
+    if ((of !== 'requests' && of !== 'tokens') || !/^\d{1,15}$/.test(value)) continue
     const reset = headers[name.replace('remaining', 'reset')]
     const limit = headers[name.replace('remaining', 'limit')] ?? ''
-    return [
-      {
-        of,
-        left: +value,
-        limit: /^\d{1,15}$/.test(limit) ? +limit : undefined,
-        resetMs: reset === undefined ? undefined : resetIn(reset, nowMs),
-      },
-    ]
-  })
+    all.push({
+      of,
+      left: +value,
+      limit: /^\d{1,15}$/.test(limit) ? +limit : undefined,
+      resetMs: reset === undefined ? undefined : resetIn(reset, nowMs),
+    })
+  }
+  return all
 }
 
 function resetIn(text: string, nowMs: number): number | undefined {

@@ -90,11 +90,11 @@ export function route(request: RouteRequest, sight: Sight): Route {
   const ready = possible.filter(({ isReady }) => isReady)
   const waiting = possible.filter(({ isReady }) => !isReady)
   const scored = ordered(ready, { request, sight, policy, promptBound: () => prompt().upperBound })
-  const byName = new Map(ready.map((considered) => [considered.name, considered]))
-  const best = scored.flatMap(({ standing, score }) => {
-    const considered = byName.get(standing.name)
-    return considered ? [{ ...considered, score }] : []
-  })
+  const best: Considered[] = []
+  for (const { standing, score } of scored) {
+    const considered = ready.find(({ name }) => name === standing.name)
+    if (considered) best.push({ ...considered, score })
+  }
   const targets = wished([...best, ...waiting.toSorted((a, b) => a.retryInMs - b.retryInMs)], request)
   return { targets, refused: looked.filter(({ retryInMs }) => retryInMs === Infinity) }
 }
@@ -154,6 +154,7 @@ function ordered(ready: readonly Considered[], ordering: Ordering): readonly Sco
   // A session keeps its place under chance too.
   const draw = request.affinity === undefined ? sight.draws.order : drawOf(request.affinity)
   const ranked = rank(standings, { strategy: policy.strategy, weights: policy.weights, draw })
+  if (ranked.length < 2) return ranked
   const settled = scoring ? explored(steady(ranked, ordering, scoring), ordering, scoring) : ranked
   return withCanary(settled, ordering)
 }

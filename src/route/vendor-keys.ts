@@ -1,6 +1,7 @@
 import { fitsAny } from '../core/glob.ts'
 import type { Target } from '../core/call.ts'
 import type { VendorEntry } from '../core/catalog.ts'
+import { onceForLasting } from '../core/once-for.ts'
 import { type KeyClass, type KeyPriority, keysOf, type TryFailure, type VendorKey } from '../core/routing.ts'
 import {
   type HeldKey,
@@ -23,6 +24,16 @@ import type { ParkReason, Sighting } from './sightings.ts'
 
 /** Keys and models whose state is kept; the oldest are forgotten first. */
 const stateLimit = 50_000
+
+/** With its secret: a key that was replaced under its name starts anew. Made once, since each call asks for it twice. */
+function nameOf(vendor: string, key: VendorKey): string {
+  const names = namesOf(key)
+  const name = names.get(vendor) ?? `${vendor}\n${key.id}\n${key.secret}`
+  names.set(vendor, name)
+  return name
+}
+
+const namesOf = onceForLasting((_: VendorKey) => new Map<string, string>())
 
 /** Which keys a class of calls may use, best first. Those of `vip` are kept for them. */
 const allowed: Readonly<Record<KeyPriority, readonly KeyPriority[]>> = {
@@ -86,9 +97,8 @@ export interface VendorKeys {
 export function openVendorKeys(tools: KeyTools): VendorKeys {
   const states = new Map<string, KeyState>()
   const { clock } = tools
-  const stateOf = ({ id: vendor }: VendorEntry, { id, secret }: VendorKey): KeyState => {
-    // With its secret: a key that was replaced under its name starts anew.
-    const name = `${vendor}\n${id}\n${secret}`
+  const stateOf = ({ id: vendor }: VendorEntry, key: VendorKey): KeyState => {
+    const name = nameOf(vendor, key)
     const known = states.get(name)
     if (known) return known
     const state = newKeyState()

@@ -1,4 +1,4 @@
-import {
+import fs, {
   appendFileSync,
   existsSync,
   mkdtempSync,
@@ -8,10 +8,12 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import type { HoldRecord } from '../../src/ledger/engine/records.ts'
+import { printLine } from '../../src/platform/journal-lines.ts'
 import { type JournalFault, noJournal, openJournal, readJournal } from '../../src/platform/journal.ts'
 import { testClock } from '../contracts/test-clock.ts'
 import { admitCommand, metered, noon, usageRecord, wallet } from '../ledger/engine/sample.ts'
@@ -187,6 +189,83 @@ describe('writing', () => {
   test('drops of holds that were never written write nothing', () => {
     const path = written(['a'])
     expect(statSync(path).size).toBe(0)
+  })
+})
+
+/** A disk that takes nothing, until what it returns is run. */
+function fillDisk(): () => void {
+  const full = vi.spyOn(fs, 'writeSync').mockImplementation(() => {
+    throw new Error('ENOSPC')
+  })
+  syncBuiltinESMExports()
+  return () => {
+    full.mockRestore()
+    syncBuiltinESMExports()
+  }
+}
+
+describe('what was dropped', () => {
+  const alive = (path: string) => readJournal(path).map(({ id }) => id)
+
+  test('is written before the next hold is', () => {
+    const path = newPath()
+    const { journal } = open(path)
+    journal.append(live('a'))
+    journal.drop('a')
+    expect(alive(path)).toEqual(['a'])
+    journal.append(live('b'))
+    expect(alive(path)).toEqual(['b'])
+    journal.close()
+  })
+
+  test('and is written again lives', () => {
+    const path = newPath()
+    const { journal } = open(path)
+    journal.append(live('a'))
+    journal.drop('a')
+    journal.append(live('a'))
+    expect(alive(path)).toEqual(['a'])
+    journal.close()
+  })
+
+  test('is written within a second where no hold follows', () => {
+    const path = newPath()
+    const { journal, clock } = open(path)
+    journal.append(live('a'))
+    journal.drop('a')
+    clock.pass(1_000)
+    expect(alive(path)).toEqual([])
+    journal.close()
+  })
+
+  test('is written at once where there is much of it', () => {
+    const path = newPath()
+    const { journal } = open(path)
+    const ids = Array.from({ length: 1_000 }, (_, index) => `${index}`)
+    for (const id of ids) journal.append(live(id))
+    for (const id of ids) journal.drop(id)
+    expect(alive(path)).toEqual([])
+    journal.close()
+  })
+
+  test('is one name in a line of an earlier version', () => {
+    const path = written([live('a'), live('b')])
+    appendFileSync(path, printLine({ drop: 'a' }))
+    expect(alive(path)).toEqual(['b'])
+  })
+
+  test('waits while the disk takes nothing, and is written once it does', () => {
+    const path = newPath()
+    const { journal, clock, faults } = open(path)
+    for (const id of ['a', 'b']) journal.append(live(id))
+    const empty = fillDisk()
+    journal.drop('a')
+    clock.pass(1_000)
+    empty()
+    expect(faults).toMatchObject([{ reason: 'write' }])
+    journal.append(live('c'))
+    expect(alive(path)).toEqual(['b', 'c'])
+    journal.close()
   })
 })
 

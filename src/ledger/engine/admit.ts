@@ -3,7 +3,7 @@ import { periodEnd } from '../../core/period.ts'
 import { counted } from '../../core/rate-limit.ts'
 import { assert } from './assert.ts'
 import type { Admit, AdmitReply, Decision } from './commands.ts'
-import { maxChain } from './invariants.ts'
+import { areDistinct, maxChain } from './invariants.ts'
 import { brokenBudget, occupy, requestsOf } from './keys.ts'
 import { amountOf, checkLimits, fullMeter, limitsTokens, metersOf, type Candidate, tightest } from './limits.ts'
 import { type Drawn, draw, setAside, sumMoney } from './purses.ts'
@@ -41,7 +41,7 @@ export function checkCommand(command: Admit): void {
   assert(command.termMs > 0, 'a hold has a term')
   assert(command.facts.accountId === command.accountId, 'a hold is made on the account that it names')
   assert(command.keys.length <= maxChain, 'the chain of keys is bounded')
-  assert(new Set(command.keys.map(({ id }) => id)).size === command.keys.length, 'a key is in its chain once')
+  assert(areDistinct(command.keys.map(({ id }) => id)), 'a key is in its chain once')
   // The end of the hold finds its keys through the facts: a difference would leak a slot.
   const named = command.facts.keyIds.join() === command.keys.map(({ id }) => id).join()
   assert(named, 'a hold names the keys that it is counted at')
@@ -49,11 +49,13 @@ export function checkCommand(command: Admit): void {
 }
 
 function links(records: Records, command: Admit, nowMs: number): readonly Link[] {
-  return command.keys.flatMap((facts) => {
+  const chain: Link[] = []
+  for (const facts of command.keys) {
     const key = records.keys.get(facts.id)
-    if (!key) return []
-    return [{ facts, key: facts.limits?.length ? { ...key, meters: metersOf(facts.limits, key, nowMs) } : key }]
-  })
+    if (key)
+      chain.push({ facts, key: facts.limits?.length ? { ...key, meters: metersOf(facts.limits, key, nowMs) } : key })
+  }
+  return chain
 }
 
 function load(records: Records, command: Admit): AdmitReply {
@@ -108,12 +110,15 @@ function reachedLimit(chain: readonly Link[], command: Admit, nowMs: number): Ad
 
 /** Every limit of requests and tokens in the chain, leaf first. */
 function candidates(chain: readonly Link[], nowMs: number): readonly Candidate[] {
-  return chain.flatMap(({ facts, key }): Candidate[] => {
-    const meters = facts.limits?.length ? (key.meters ?? []) : []
-    if (facts.requestsPerMinute === undefined) return [...meters]
-    const { limit, remaining, resetMs } = requestsOf(key, facts.requestsPerMinute, nowMs)
-    return [{ of: 'requests', left: { limit, remaining, resetMs } }, ...meters]
-  })
+  const all: Candidate[] = []
+  for (const { facts, key } of chain) {
+    if (facts.requestsPerMinute !== undefined) {
+      const { limit, remaining, resetMs } = requestsOf(key, facts.requestsPerMinute, nowMs)
+      all.push({ of: 'requests', left: { limit, remaining, resetMs } })
+    }
+    if (facts.limits?.length) all.push(...(key.meters ?? []))
+  }
+  return all
 }
 
 function admitted(

@@ -2,7 +2,7 @@ import type { Part } from '../../core/call.ts'
 import { divideUp, type Nanos } from '../../core/money.ts'
 import { assert } from './assert.ts'
 import type { Need } from './commands.ts'
-import { maxPurses } from './invariants.ts'
+import { areDistinct, maxPurses } from './invariants.ts'
 import type { AccountRecord, PurseRecord } from './records.ts'
 
 /** What the purses can set aside for some needs. Nothing is moved yet. */
@@ -22,7 +22,7 @@ export interface Drawn {
  */
 export function draw(account: AccountRecord | undefined, needs: readonly Need[], nowMs: number): Drawn {
   assert(needs.length <= maxPurses, 'needs are bounded')
-  assert(new Set(needs.map(({ purse }) => purse)).size === needs.length, 'a purse is needed once')
+  assert(areDistinct(needs.map(({ purse }) => purse)), 'a purse is needed once')
   assert(
     needs.every(({ amount }) => amount >= 0n),
     'a need cannot be negative',
