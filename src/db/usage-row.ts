@@ -1,4 +1,5 @@
 import type { Attempt, UsageRecord } from '../core/call.ts'
+import { isoTime } from '../core/iso-time.ts'
 import { unitNames, type Counts, type Unit, type UnitPrices } from '../core/price.ts'
 import { printCondition } from '../core/rates.ts'
 import { recordKinds, type StoredPrices, type StoredRate } from './schema.ts'
@@ -31,8 +32,7 @@ const uuidv7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]
 /** The UTC day (yyyy-mm-dd) inside a UUIDv7, which names its partition. Throws RangeError for any other id. */
 export function dayOf(id: string): string {
   if (!uuidv7.test(id)) throw new RangeError('a usage record needs a UUIDv7 as its id')
-  const day = new Date(Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16))
-  const text = day.toISOString().slice(0, 10)
+  const text = isoTime(Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)).slice(0, 10)
   if (text.startsWith('+')) throw new RangeError("the time in a usage record's id lies beyond the year 9999")
   return text
 }
@@ -46,7 +46,6 @@ function storable(text: string): string {
 const storableOrNull = (text: string | undefined) => (text === undefined ? null : storable(text))
 const whole = (count: number) => (Number.isFinite(count) ? Math.min(int4Limit, Math.max(0, Math.trunc(count))) : 0)
 const decimal = (amount: bigint | undefined) => amount?.toString() ?? null
-const moment = (ms: number) => new Date(ms).toISOString()
 
 function total(counts: Counts, units: readonly Unit[]): string {
   let sum = 0n
@@ -93,8 +92,8 @@ export function usageRow(record: UsageRecord) {
     purse: parts.map((part) => String(part.purse)),
     amount: parts.map((part) => part.amount.toString()),
     stream: record.stream,
-    started_at: moment(record.startedAtMs),
-    ended_at: moment(record.endedAtMs),
+    started_at: isoTime(record.startedAtMs),
+    ended_at: isoTime(record.endedAtMs),
     first_byte_ms: record.firstByteMs === undefined ? null : whole(record.firstByteMs),
     finish: storableOrNull(record.finish),
     error: storableOrNull(record.error),
@@ -113,8 +112,8 @@ export function attemptRows(record: UsageRecord) {
     model: storable(attempt.model),
     status: whole(attempt.status),
     error: storableOrNull(attempt.error),
-    started_at: moment(attempt.startedAtMs),
-    ended_at: moment(attempt.endedAtMs),
+    started_at: isoTime(attempt.startedAtMs),
+    ended_at: isoTime(attempt.endedAtMs),
     cost: decimal(attempt.cost),
     cost_currency: attempt.costCurrency ?? null,
     reported_cost: decimal(attempt.reportedCost),

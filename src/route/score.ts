@@ -107,8 +107,8 @@ function costPart(cost: Nanos | undefined, cheapest: Nanos | undefined): number 
 
 /** Larger is better, as with scores. */
 function orderOf({ name, position, inFlight, weight }: Standing, strategy: Strategy, draw: number): number {
-  const chance = drawOf(`${draw}/${name}`)
   if (strategy === 'priority') return -position
+  const chance = drawOf(`${draw}/${name}`)
   if (strategy === 'least-busy') return -(inFlight / Math.max(weight, 1)) + chance * 1e-6
   // Of these exponential draws each is the largest with the probability of its weight.
   return weight <= 0 ? Number.NEGATIVE_INFINITY : Math.log(Math.max(chance, 2 ** -33)) / weight
