@@ -37,6 +37,11 @@ export interface SoakReport {
 const reportMs = 1_000
 const tickMs = 2
 const answerMs = 60_000
+/**
+ * A connection that was idle for longer is not used again: the gateway says in `keep-alive` how long it keeps one, and
+ * who sends in the very moment in which it is closed is not answered.
+ */
+const mostIdleMs = 60_000
 const mostFaults = 10
 /** Of answers that are read as text; longer ones keep their end. */
 const mostText = 256 * 1_024
@@ -68,8 +73,10 @@ class Connection {
   #kind: Kind | undefined
   #end: ((ending: Ending) => void) | undefined
   #late: NodeJS.Timeout | undefined
+  #idleSince = 0
 
   call(asked: SoakOrder, kind: Kind): Promise<Ending> {
+    if (performance.now() - this.#idleSince > mostIdleMs) this.close()
     const socket = this.#socket && !this.#socket.destroyed ? this.#socket : this.#open(asked.port)
     this.#reader.reset()
     this.#text = ''
@@ -119,6 +126,7 @@ class Connection {
 
   #finish(ending: Ending): void {
     clearTimeout(this.#late)
+    this.#idleSince = performance.now()
     const end = this.#end
     this.#end = undefined
     if (ending.kind === 'broken') this.close()

@@ -4,7 +4,7 @@ import type { Nanos } from '../core/money.ts'
 import type { PriceSet } from '../core/price.ts'
 import { mostLimit } from '../core/rate-limit.ts'
 import { hasAudio, serviceTierOf } from '../core/wire.ts'
-import { tokenAsset } from '../core/tokens.ts'
+import { plainWeights, tokenAsset } from '../core/tokens.ts'
 import { admitHold, type Hold, type HoldRequest, type Ledger, NotFunded } from '../ledger/hold.ts'
 import { pinPrices } from '../ledger/prices.ts'
 import { coveredOutput, quote, type Reach } from '../ledger/size.ts'
@@ -123,7 +123,7 @@ async function takeHold(ledger: Ledger, plan: Plan, { inputTokens, isExact }: In
     model: call.model,
     publicModel: model.name,
     prices,
-    tokenWeights: model.tokenWeights ?? {},
+    tokenWeights: model.tokenWeights ?? plainWeights,
     free,
     stream: call.stream,
     ...reach,

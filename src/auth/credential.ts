@@ -20,9 +20,12 @@ export function readCredential(header: Header, inAddress?: string): string {
   const token = authorization === undefined ? undefined : bearer.exec(authorization)?.[1]
   // Another scheme is not skipped: it would make the caller somebody else than the header says.
   if (authorization !== undefined && token === undefined) throw invalidKey()
-  const plain = plainHeaders.map((name) => header(name)?.trim() || undefined)
-  const given = new Set([token, ...plain, inAddress?.trim() || undefined].filter((key) => key !== undefined))
-  const [key] = given
-  if (key === undefined || given.size > 1 || key.length > maxBytes || !usable.test(key)) throw invalidKey()
+  let key = token
+  for (const given of [...plainHeaders.map((name) => header(name)), inAddress]) {
+    const other = given?.trim() || undefined
+    if (key !== undefined && other !== undefined && other !== key) throw invalidKey()
+    key ??= other
+  }
+  if (key === undefined || key.length > maxBytes || !usable.test(key)) throw invalidKey()
   return key
 }

@@ -3,7 +3,7 @@ import { divideUp } from '../core/money.ts'
 import { onceForLasting } from '../core/once-for.ts'
 import { type PriceSet, unitNames, type UnitPrices } from '../core/price.ts'
 import { priceSet } from '../core/price-set.ts'
-import { type TokenWeights, weightOf } from '../core/tokens.ts'
+import { plainWeights, type TokenWeights, weightOf } from '../core/tokens.ts'
 
 const whole = 1_000_000
 
@@ -18,7 +18,7 @@ export function soldFromCache(model: Model, hitPpm: number): Model {
     ...model,
     ...(prices && { prices: reducedPrices(prices, hitPpm) }),
     // A package always counts something; what costs nothing asks for none of it.
-    ...(hitPpm > 0 && { tokenWeights: reducedWeights(tokenWeights ?? noWeights, hitPpm) }),
+    ...(hitPpm > 0 && { tokenWeights: reducedWeights(tokenWeights ?? plainWeights, hitPpm) }),
   }
 }
 
@@ -47,7 +47,6 @@ function reducedNanos(nanos: UnitPrices, hitPpm: number): UnitPrices {
   return Object.fromEntries(priced)
 }
 
-const noWeights: TokenWeights = {}
 const lighter = onceForLasting((_: TokenWeights) => new Map<number, TokenWeights>())
 
 function reducedWeights(weights: TokenWeights, hitPpm: number): TokenWeights {

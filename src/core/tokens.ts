@@ -40,6 +40,9 @@ export function printTokens(micro: bigint): string {
  */
 export type TokenWeights = Readonly<Partial<Record<Unit, number>>>
 
+/** Nothing is said of any unit. One object, so that what follows from it can be remembered. */
+export const plainWeights: TokenWeights = Object.freeze({})
+
 /** What a package is charged for one of a unit, in micro-tokens; undefined where a package cannot pay for it. */
 export function weightOf(unit: Unit, weights: TokenWeights): bigint | undefined {
   for (let at: Unit | undefined = unit; at; at = (units[at] as { else?: Unit }).else) {

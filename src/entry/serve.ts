@@ -34,7 +34,6 @@ import { openCrypto } from '../platform/crypto.ts'
 import { lockFolder } from '../platform/folder-lock.ts'
 import { jsonLog } from '../platform/log.ts'
 import { openTokenizer } from '../platform/tokenizer.ts'
-import { keepTickShape } from '../platform/tick-shape.ts'
 import { openUndici } from '../platform/undici.ts'
 import type { Crypto, Log, Seal, Send, Tokenizer } from '../ports.ts'
 import { openAlerting } from './alerting.ts'
@@ -79,7 +78,6 @@ export async function run(
   write: (line: string) => void,
   link?: WorkerLink,
 ): Promise<Running> {
-  keepTickShape()
   const config = configFrom(env)
   const log = logOf(jsonLog(write, now), link)
   // Also beside a PostgreSQL: the journal of the holds lies here, and two gateways would destroy each other's.

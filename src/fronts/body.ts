@@ -75,6 +75,9 @@ function decode<T>(read: () => T): T {
   }
 }
 
+/** Nearly all names that requests have. */
+const lowerCase = /^[a-z_]+$/
+
 /**
  * Two members of one name, or names that differ in case only: parsers disagree on which of them counts, so a vendor
  * could serve another model than the one that is paid for. `names` (lower case) are those that decide what is called
@@ -84,7 +87,7 @@ export function refuseDoubles(raw: Uint8Array, names: readonly string[]): void {
   const seen = new Set<string>()
   for (const { name } of members(raw)) {
     // Through upper case, so that "ſ" and the Kelvin sign become the letters that such parsers take them for.
-    const lower = name.toUpperCase().toLowerCase()
+    const lower = lowerCase.test(name) ? name : name.toUpperCase().toLowerCase()
     if (!names.includes(lower)) continue
     if (seen.has(lower)) throw wrong(lower, `"${lower}" is given twice. Give it once.`)
     if (name !== lower) throw wrong(lower, `Write "${lower}" in lower case.`)

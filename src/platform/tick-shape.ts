@@ -12,7 +12,7 @@ let kept: object | undefined
 export function keepTickShape(): object | undefined {
   if (kept) return kept
   const hook = createHook({
-    init(_id, type, _trigger, resource: object) {
+    init(...[, type, , resource]: [id: number, type: string, trigger: number, resource: object]) {
       if (type === 'TickObject') kept = resource
     },
   })
