@@ -13,7 +13,7 @@ export interface Journal {
   append(hold: HoldRecord): void
   /**
    * Forgets a hold that the books have. It is written before the next hold is, or within a second: should the process
-   * die before, the books are told of the hold again and know that they have it.
+   * die before, the books are told of the hold again and know that they have it. Throws once the journal is closed.
    */
   drop(id: string): void
   /** Writes everything to the disk and closes the file; nothing may follow. */
@@ -102,8 +102,11 @@ export function openJournal(options: JournalOptions): Journal & { readonly holds
   })
   let closed = false
 
-  function write(line: Buffer): void {
+  function checkOpen(): void {
     if (closed) throw new Error('The journal is closed')
+  }
+  function write(line: Buffer): void {
+    checkOpen()
     try {
       writeLine(pages, pages.dropped.length > 0 ? Buffer.concat([printDropped(pages), line]) : line)
     } catch (cause) {
@@ -131,6 +134,7 @@ export function openJournal(options: JournalOptions): Journal & { readonly holds
       tidy()
     },
     drop(id) {
+      checkOpen()
       if (!pages.live.has(id)) return
       forget(pages, id)
       pages.dropped.push(id)

@@ -167,9 +167,11 @@ describe('writing', () => {
 
   test('after closing is refused', () => {
     const { journal } = open(newPath())
+    journal.append(live('a'))
     journal.close()
     journal.close()
     expect(() => journal.append(live('a'))).toThrow('closed')
+    expect(() => journal.drop('a')).toThrow('closed')
   })
 
   test('to the disk happens in the background while the file changes', async () => {
