@@ -1,10 +1,10 @@
 import { gatherWrites } from '../platform/log.ts'
-import { keepTickShape } from '../platform/tick-shape.ts'
+import { stayWarm } from '../platform/stay-warm.ts'
 import { serveProcesses } from './processes.ts'
 import type { Running } from './serve.ts'
 
 /** `npm start`: runs the gateway until it is told to stop. */
-keepTickShape()
+stayWarm()
 const output = gatherWrites((text) => process.stdout.write(text))
 process.on('exit', output.flush)
 const starting = serveProcesses(process.env, output.write)

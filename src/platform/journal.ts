@@ -68,19 +68,19 @@ interface Pages {
   compactAt: number
 }
 
-/**
- * Opens a journal and reads what an earlier process left in it: `holds`. The file is written anew with just those,
- * so that new lines never follow a torn one; a file with unreadable lines is kept beside it as `….damaged`.
- * One process at a time: the caller guards the folder. Throws where the file cannot be read or written.
- */
-export function openJournal(options: JournalOptions): Journal & { readonly holds: readonly HoldRecord[] } {
-  const { path, onFault } = options
+/** What an earlier process has left; a damaged file is kept beside. */
+function takeOver({ path, onFault }: JournalOptions): readonly HoldRecord[] {
   let damaged = false
   const holds = readJournal(path, (fault) => {
     damaged = true
     onFault(fault)
   })
   if (damaged) fs.copyFileSync(path, `${path}.damaged`)
+  return holds
+}
+
+/** A file with just these holds. */
+function openPages(path: string, holds: readonly HoldRecord[]): Pages {
   const pages: Pages = {
     file: -1,
     bytes: 0,
@@ -92,6 +92,18 @@ export function openJournal(options: JournalOptions): Journal & { readonly holds
   }
   for (const hold of holds) keep(pages, hold, printLine({ hold }).length)
   pages.file = writeAnew(path, pages)
+  return pages
+}
+
+/**
+ * Opens a journal and reads what an earlier process left in it: `holds`. The file is written anew with just those,
+ * so that new lines never follow a torn one; a file with unreadable lines is kept beside it as `….damaged`.
+ * One process at a time: the caller guards the folder. Throws where the file cannot be read or written.
+ */
+export function openJournal(options: JournalOptions): Journal & { readonly holds: readonly HoldRecord[] } {
+  const { path, onFault } = options
+  const holds = takeOver(options)
+  const pages = openPages(path, holds)
   const syncer = createSyncer(options, () => {
     try {
       if (pages.dropped.length > 0) writeLine(pages, printDropped(pages))
