@@ -12,8 +12,9 @@ export interface Journal {
   /** Writes the hold as it is now before it returns. Throws where it could not. */
   append(hold: HoldRecord): void
   /**
-   * Forgets a hold that the books have. It is written before the next hold is, or within a second: should the process
-   * die before, the books are told of the hold again and know that they have it. Throws once the journal is closed.
+   * Forgets a hold that the books have. It is written before the next hold is, or once this turn of the loop is over:
+   * should the process die before, the books are told of the hold again and know that they have it. Throws once the
+   * journal is closed.
    */
   drop(id: string): void
   /** Writes everything to the disk and closes the file; nothing may follow. */
@@ -31,6 +32,7 @@ export interface JournalOptions {
 
 /** How much a power cut may lose. A crash of the process alone loses nothing. */
 const syncMs = 1_000
+const nothing = Buffer.alloc(0)
 /** Dropped holds that wait to be written: one line of them is short, and a batch of the books is hardly longer. */
 const mostDropped = 1_000
 /** A file with nothing alive is emptied above this: often enough to stay small, too rare to matter for speed. */
@@ -104,14 +106,8 @@ export function openJournal(options: JournalOptions): Journal & { readonly holds
   const { path, onFault } = options
   const holds = takeOver(options)
   const pages = openPages(path, holds)
-  const syncer = createSyncer(options, () => {
-    try {
-      if (pages.dropped.length > 0) writeLine(pages, printDropped(pages))
-    } catch (cause) {
-      onFault({ reason: 'write', cause })
-    }
-    return pages.file
-  })
+  const syncer = createSyncer(options, () => pages.file)
+  let stopWriting: (() => void) | undefined
   let closed = false
 
   function checkOpen(): void {
@@ -126,6 +122,16 @@ export function openJournal(options: JournalOptions): Journal & { readonly holds
       throw cause
     }
     syncer.soon()
+  }
+  /** A batch of the books is dropped in one turn of the loop, and written by one line after it. */
+  function writeDropped(): void {
+    stopWriting?.()
+    stopWriting = undefined
+    try {
+      if (pages.dropped.length > 0) write(nothing)
+    } catch {
+      // It was told, and the next write tries again.
+    }
   }
   function tidy(): void {
     try {
@@ -150,12 +156,13 @@ export function openJournal(options: JournalOptions): Journal & { readonly holds
       if (!pages.live.has(id)) return
       forget(pages, id)
       pages.dropped.push(id)
-      if (pages.dropped.length >= mostDropped) write(Buffer.alloc(0))
-      else syncer.soon()
+      if (pages.dropped.length >= mostDropped) writeDropped()
+      else stopWriting ??= options.clock.after(0, writeDropped)
       tidy()
     },
     close() {
       if (closed) return
+      writeDropped()
       closed = true
       syncer.close()
     },
@@ -248,7 +255,6 @@ interface Syncer {
   close(): void
 }
 
-/** `current` is the file, with all that is to be in it. */
 function createSyncer({ clock, onFault }: JournalOptions, current: () => number): Syncer {
   let cancel: (() => void) | undefined
   let syncing: number | undefined

@@ -230,12 +230,12 @@ describe('what was dropped', () => {
     journal.close()
   })
 
-  test('is written within a second where no hold follows', () => {
+  test('is written after the turn of the loop where no hold follows', () => {
     const path = newPath()
     const { journal, clock } = open(path)
     journal.append(live('a'))
     journal.drop('a')
-    clock.pass(1_000)
+    clock.pass(0)
     expect(alive(path)).toEqual([])
     journal.close()
   })
@@ -262,7 +262,7 @@ describe('what was dropped', () => {
     for (const id of ['a', 'b']) journal.append(live(id))
     const empty = fillDisk()
     journal.drop('a')
-    clock.pass(1_000)
+    clock.pass(0)
     empty()
     expect(faults).toMatchObject([{ reason: 'write' }])
     journal.append(live('c'))
