@@ -1,4 +1,5 @@
 import { GatewayError } from '../core/errors.ts'
+import { onceForLasting } from '../core/once-for.ts'
 import type { Vendor } from '../vendors/vendor.ts'
 
 /** Shorter keys are placeholders, and taking them out would tear holes into plain words. */
@@ -11,19 +12,18 @@ const mask = '[redacted]'
  */
 export function hideKey(vendor: Vendor, apiKey: string): Vendor {
   if (apiKey.length < shortestKey) return vendor
-  const known = hidden.get(vendor) ?? new Map<string, Vendor>()
+  const known = hidden(vendor)
   const before = known.get(apiKey)
   if (before) return before
   const made = hiding(vendor, apiKey)
   // Each call asks for it, with one of a few keys.
   if (known.size >= mostKeys) known.clear()
   known.set(apiKey, made)
-  hidden.set(vendor, known)
   return made
 }
 
 const mostKeys = 1_000
-const hidden = new WeakMap<Vendor, Map<string, Vendor>>()
+const hidden = onceForLasting((_: Vendor) => new Map<string, Vendor>())
 
 function hiding(vendor: Vendor, apiKey: string): Vendor {
   const clean = (error: GatewayError): GatewayError => withoutKey(error, apiKey)

@@ -8,7 +8,7 @@ import { plainWeights, type TokenWeights, weightOf } from '../core/tokens.ts'
 const whole = 1_000_000
 
 /** By the list prices that they come from: equal ones are one object, as those who remember prices by object need. */
-const reduced = new WeakMap<PriceSet, Map<number, PriceSet>>()
+const reduced = onceForLasting((_: PriceSet) => new Map<number, PriceSet>())
 
 /** A model as its answers from the cache are sold: each price, and what packages count, in parts per million, rounded up. */
 export function soldFromCache(model: Model, hitPpm: number): Model {
@@ -23,8 +23,7 @@ export function soldFromCache(model: Model, hitPpm: number): Model {
 }
 
 function reducedPrices(prices: PriceSet, hitPpm: number): PriceSet {
-  const known = reduced.get(prices) ?? new Map<number, PriceSet>()
-  reduced.set(prices, known)
+  const known = reduced(prices)
   const { id: _, nanos, rates = [], ...rest } = prices
   const set =
     known.get(hitPpm) ??

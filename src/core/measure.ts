@@ -1,5 +1,5 @@
 import type { Operation } from './call.ts'
-import { type Counts, priceOf, type Unit, type UnitPrices } from './price.ts'
+import { type Counts, priceOf, type Unit, type UnitPrices, unitsIn } from './price.ts'
 import type { PromptText } from './prompt.ts'
 
 /** What is held and counted of a call that is no conversation: it is known before any vendor is asked. */
@@ -66,7 +66,7 @@ export function missingPrices(operation: Operation, nanos: UnitPrices): readonly
 /** Of what has a price only: the rest is no matter of this price set. */
 export function pricedOnly(counts: Counts, nanos: UnitPrices): Counts {
   const priced: Partial<Record<Unit, number>> = {}
-  for (const unit of Object.keys(counts) as Unit[]) {
+  for (const unit of unitsIn(counts)) {
     const count = counts[unit]
     if (count !== undefined && priceOf({ nanos }, unit) !== undefined) priced[unit] = count
   }

@@ -33,6 +33,11 @@ export const units = {
 export type Unit = keyof typeof units
 export const unitNames = Object.keys(units) as Unit[]
 
+/** The units that are counted: a call has two or three of some two dozen. What is no unit of ours is passed over. */
+export function unitsIn(counts: Counts): readonly Unit[] {
+  return Object.keys(counts).filter(isUnit)
+}
+
 function isUnit(name: string): name is Unit {
   return Object.hasOwn(units, name)
 }
@@ -138,9 +143,7 @@ export function exactCharge(counts: Counts, prices: EffectivePrices): { numerato
   // Both in nanos × 10^6.
   let tokens = 0n
   let pieces = 0n
-  // Of two dozen units a call has two or three.
-  for (const unit in counts) {
-    if (!isUnit(unit)) continue
+  for (const unit of unitsIn(counts)) {
     const count = counts[unit]
     if (count === undefined || count === 0) continue
     if (!Number.isSafeInteger(count) || count < 0) throw new RangeError(`${unit} must be a whole number, got ${count}`)

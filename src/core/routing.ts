@@ -1,6 +1,7 @@
 import type { GatewayError } from './errors.ts'
 import type { Counts } from './price.ts'
 import type { Target } from './call.ts'
+import { onceForLasting } from './once-for.ts'
 
 /** How the targets of a model are put in order. `priority` is the order of the list. */
 export const strategies = ['priority', 'score', 'cost', 'latency', 'quality', 'weighted', 'least-busy'] as const
@@ -156,13 +157,12 @@ export function targetName({ vendor, model, region }: Target): string {
 
 /** The keys of a vendor; those that are given as plain secrets are for every call and named by their place. */
 export function keysOf(entry: KeyedEntry): readonly VendorKey[] {
-  if (entry.keys) return entry.keys
-  const known = plain.get(entry.apiKeys)
-  if (known) return known
-  const keys = entry.apiKeys.map((secret, at) => plainKey(`key-${at + 1}`, secret))
-  plain.set(entry.apiKeys, keys)
-  return keys
+  return entry.keys ?? plainKeys(entry.apiKeys)
 }
+
+const plainKeys = onceForLasting((secrets: readonly string[]): readonly VendorKey[] =>
+  secrets.map((secret, at) => plainKey(`key-${at + 1}`, secret)),
+)
 
 export function plainKey(id: string, secret: string): VendorKey {
   return { id, secret, models: [], scenarios: [], priority: 'normal' }
@@ -172,5 +172,3 @@ interface KeyedEntry {
   readonly apiKeys: readonly string[]
   readonly keys?: readonly VendorKey[]
 }
-
-const plain = new WeakMap<readonly string[], readonly VendorKey[]>()

@@ -1,4 +1,4 @@
-import { type Counts, type Unit, units } from './price.ts'
+import { type Counts, type Unit, units, unitsIn } from './price.ts'
 
 /** What packages count in: micro-tokens, 10^-6 of a weighted token. It is another asset and never money. */
 export const tokenAsset = 'TOK' as const
@@ -55,7 +55,6 @@ export function weightOf(unit: Unit, weights: TokenWeights): bigint | undefined 
 /** What a package is charged for some counts, in micro-tokens. What it cannot pay for weighs nothing. */
 export function weigh(counts: Counts, weights: TokenWeights): bigint {
   let sum = 0n
-  for (const unit of Object.keys(counts) as Unit[])
-    if (Object.hasOwn(units, unit)) sum += BigInt(counts[unit] ?? 0) * (weightOf(unit, weights) ?? 0n)
+  for (const unit of unitsIn(counts)) sum += BigInt(counts[unit] ?? 0) * (weightOf(unit, weights) ?? 0n)
   return sum
 }

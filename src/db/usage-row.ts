@@ -1,6 +1,6 @@
 import type { Attempt, UsageRecord } from '../core/call.ts'
 import { isoTime } from '../core/iso-time.ts'
-import { unitNames, type Counts, type Unit, type UnitPrices } from '../core/price.ts'
+import { type Counts, type Unit, type UnitPrices, unitsIn } from '../core/price.ts'
 import { printCondition } from '../core/rates.ts'
 import { recordKinds, type StoredPrices, type StoredRate } from './schema.ts'
 
@@ -56,10 +56,14 @@ function total(counts: Counts, units: readonly Unit[]): string {
   return sum.toString()
 }
 
-function known(counts: Counts): Counts {
-  const told: Partial<Record<Unit, number>> = {}
-  for (const unit of unitNames) if (counts[unit] !== undefined) told[unit] = counts[unit]
-  return told
+/** The counts of the units that we know, and nothing else. */
+function knownCounts(counts: Counts): Counts {
+  const known: Partial<Record<Unit, number>> = {}
+  for (const unit of unitsIn(counts)) {
+    const count = counts[unit]
+    if (count !== undefined) known[unit] = count
+  }
+  return known
 }
 
 /** One row of `usage_record`, but for seq and batch. */
@@ -79,7 +83,7 @@ export function usageRow(record: UsageRecord) {
     service_tier: storableOrNull(record.serviceTier),
     length_tier: record.lengthTier ?? null,
     price_set_id: record.prices.id,
-    counts: known(usage.counts),
+    counts: knownCounts(usage.counts),
     input_tokens: total(usage.counts, inputUnits),
     output_tokens: total(usage.counts, outputUnits),
     source: usage.source,

@@ -2,11 +2,12 @@ import type { Caller } from '../core/call.ts'
 import type { Model } from '../core/catalog.ts'
 import { GatewayError } from '../core/errors.ts'
 import { canCharge } from '../core/measure.ts'
+import { onceForLasting } from '../core/once-for.ts'
 import type { Conversion, ExchangeRate, PriceSet } from '../core/price.ts'
 import { priceSet } from '../core/price-set.ts'
 
 /** Price sets by the list prices they come from, then by what the account makes of them: equal ones are one object. */
-const pinned = new WeakMap<PriceSet, Map<string, PriceSet>>()
+const pinned = onceForLasting((_: PriceSet) => new Map<string, PriceSet>())
 /** Discounts and currencies for which a model's price set is remembered. */
 const pinnedLimit = 1_000
 
@@ -25,8 +26,7 @@ export function pinPrices(model: Model, caller: Caller, exchange: readonly Excha
   const conversion = currency === prices.currency ? prices.conversion : conversionTo(currency, prices, exchange)
   if (currency !== prices.currency && conversion === undefined && !isFree(prices))
     throw unpriced(`Model "${model.name}" has no price in ${currency}, the currency of this account.`)
-  const known = pinned.get(prices) ?? new Map<string, PriceSet>()
-  pinned.set(prices, known)
+  const known = pinned(prices)
   const name = `${currency} ${discountPpm} ${conversion ? printConversion(conversion) : ''}`
   const set = known.get(name) ?? priceSet({ ...prices, currency, discountPpm, ...(conversion && { conversion }) })
   if (known.size >= pinnedLimit) known.clear()

@@ -284,9 +284,7 @@ function forward(state: State): void {
   const steps = state.queue
   const ready: RelayStep[] = []
   state.queue = []
-  for (let at = 0; at < steps.length; at++) {
-    const step = steps[at]
-    if (!step) break
+  for (const [at, step] of steps.entries()) {
     const { piece } = step
     if (piece.error) {
       // Some vendors put what they have used beside the error.

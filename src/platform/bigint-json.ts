@@ -1,3 +1,5 @@
+import { onceForLasting } from '../core/once-for.ts'
+
 /**
  * JSON in which a bigint is `{"$bigint":"digits"}`. Nothing of ours has a field of that name. Values are plain: what
  * JSON has, bigints, and members that are undefined, which are left out.
@@ -38,18 +40,10 @@ function printObject(object: Readonly<Record<string, unknown>>): string {
 
 /** Prices are a third of a record, are never changed once made, and come with many records. */
 const lasting = 'prices'
-const printedOnce = new WeakMap<object, string>()
+const printLasting = onceForLasting(printObject)
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function printLasting(object: Readonly<Record<string, unknown>>): string {
-  const known = printedOnce.get(object)
-  if (known !== undefined) return known
-  const text = printObject(object)
-  printedOnce.set(object, text)
-  return text
 }
 
 /** Our records have some hundred names in all; what comes from outside as a name must not fill the memory. */

@@ -1,7 +1,7 @@
 import type { Attempt, Caller, Call, Outcome, Part, Target, Usage, UsageRecord } from '../core/call.ts'
 import { pricedOnly } from '../core/measure.ts'
 import type { Nanos } from '../core/money.ts'
-import { charge, type Counts, priceOf, type PriceSet, type Unit, type UnitPrices } from '../core/price.ts'
+import { charge, type Counts, priceOf, type PriceSet, type Unit, type UnitPrices, unitsIn } from '../core/price.ts'
 import { rateFor, type RateFacts } from '../core/rates.ts'
 
 /**
@@ -11,7 +11,7 @@ import { rateFor, type RateFacts } from '../core/rates.ts'
 export function recordedUsage(usage: Usage, prices: { readonly nanos: UnitPrices }): Usage {
   const counts: Partial<Record<Unit, number>> = {}
   const unpriced: string[] = []
-  for (const unit of Object.keys(usage.counts) as Unit[]) {
+  for (const unit of unitsIn(usage.counts)) {
     const count = usage.counts[unit]
     if (!count) continue
     if (priceOf(prices, unit) === undefined) unpriced.push(`unpriced_${unit}`)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { onceFor } from '../../src/core/once-for.ts'
+import { onceFor, onceForLasting } from '../../src/core/once-for.ts'
 
 test('something is made of an object once, whoever asks, and of every object its own', () => {
   let made = 0
@@ -27,4 +27,11 @@ test('two things that are made of one object do not meet', () => {
   const [first, second] = [onceFor(() => ({ is: 'first' })), onceFor(() => ({ is: 'second' }))]
   const bytes = new Uint8Array(3)
   expect([first(bytes), second(bytes), first(bytes)]).toEqual([{ is: 'first' }, { is: 'second' }, { is: 'first' }])
+})
+
+test('of what lasts, frozen or not, something is made once, and of every object its own', () => {
+  let made = 0
+  const numberOf = onceForLasting((_: object) => ++made)
+  const [one, other] = [Object.freeze({}), {}]
+  expect([numberOf(one), numberOf(other), numberOf(one), numberOf(other)]).toEqual([1, 2, 1, 2])
 })

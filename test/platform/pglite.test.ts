@@ -36,13 +36,19 @@ test('a folder belongs to one process, until that ends in whatever way, and what
   await database.close()
 }, 120_000)
 
-test('a thread that dies is followed by another, which finds what was written', async () => {
+/** A database, and the connections to its threads in their turn. */
+async function openWatched(name: string) {
   const sockets: Duplex[] = []
-  const database = await openPglite(join(home, 'followed'), (setup) => {
+  const database = await openPglite(join(home, name), (setup) => {
     const connection = startPglite(setup)
     sockets.push(connection.socket)
     return connection
   })
+  return { database, sockets }
+}
+
+test('a thread that dies is followed by another, which finds what was written', async () => {
+  const { database, sockets } = await openWatched('followed')
   await database.query('CREATE TABLE kept AS SELECT 7 AS n')
   const closed = once(sockets[0] as Duplex, 'close')
   sockets[0]?.destroy()
@@ -53,12 +59,7 @@ test('a thread that dies is followed by another, which finds what was written', 
 }, 120_000)
 
 test('a statement whose thread dies under it fails, and is not there when it is asked for again', async () => {
-  const sockets: Duplex[] = []
-  const database = await openPglite(join(home, 'under-way'), (setup) => {
-    const connection = startPglite(setup)
-    sockets.push(connection.socket)
-    return connection
-  })
+  const { database, sockets } = await openWatched('under-way')
   await database.query('CREATE TABLE kept (n int)')
   const slow = database.query('INSERT INTO kept SELECT n FROM generate_series(1, 3000000) AS n')
   const failed = expect(slow).rejects.toThrow('CONNECTION_CLOSED')
