@@ -64,6 +64,19 @@ const bans: readonly Ban[] = [
     bad: ['  return {\n    get size() {', '    get size (): number {'],
     good: ['class Heap {\n  get size(): number {', '    get(name) {', '    getSize() {'],
   },
+  {
+    name: 'a function written where a property is set',
+    why: 'V8 takes it for the method of a class and makes it in the old space: what it sees lives until the next full collection, of a stream everything. Give it a name first.',
+    pattern: /[\w$)\]!]\.#?[\w$]+ (?:\?\?|\|\|)?= (?:async )?(?:\([^()=]*\)(?:: [^=]+)? =>|[\w$]+ =>|function\b)/g,
+    where: everywhere,
+    bad: [
+      'hold.measure = async () => {',
+      'this.#run = (one: string): void => {',
+      'a.b ??= function () {',
+      'a().b = x => x',
+    ],
+    good: ['const measure = () => {', 'state.stop = after(ms, () => {', 'hold.measure = measure', 'state.n = (a + b)'],
+  },
 ]
 
 /** An exception stands on the line itself or on the one above it, with its reason: `// allowed -- a count, not money`. */

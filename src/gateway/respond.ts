@@ -6,6 +6,7 @@ import { usageBody } from '../core/usage.ts'
 import type { Answered } from '../call/attempt.ts'
 import { createGatherer } from '../fronts/chat-gather.ts'
 import type { Front } from '../fronts/front.ts'
+import type { Metered } from '../ledger/engine/records.ts'
 import { type Collector, gatherOutlet, streamOutlet } from '../meter/outlet.ts'
 import { type Outlet, relay, type RelayEnding, type RelayStep, type Source } from '../meter/relay.ts'
 import { spread } from '../meter/spread.ts'
@@ -134,7 +135,7 @@ async function stream(gateway: Gateway, asking: Asking, streaming: Streaming): P
     clientAbort: policies.clientAbort,
     settle: (ending) => chargeEnding(gateway, streaming, ending).catch((error) => lost(gateway, id, error)),
   })
-  admission.hold.measure = async () => {
+  const measure = async (): Promise<Metered> => {
     const { started } = admission.hold
     const [inputTokens, outputTokens] = [await admission.promptTokens(), await relaying.counted()]
     const serviceTier = relaying.serviceTier()
@@ -148,6 +149,7 @@ async function stream(gateway: Gateway, asking: Asking, streaming: Streaming): P
       ...(serviceTier !== undefined && { serviceTier }),
     }
   }
+  admission.hold.measure = measure
   running.add(relaying)
   client.onGone(relaying.gone)
   client.onDrain(relaying.resume)

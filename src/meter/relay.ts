@@ -140,6 +140,7 @@ interface State extends RelayOptions {
   firstByteAtMs: number | undefined
   stopTimer: () => void
   stopStall: () => void
+  stopClose: () => void
 }
 
 /**
@@ -171,6 +172,7 @@ export function relay(options: RelayOptions): Relay {
     firstByteAtMs: undefined,
     stopTimer: () => {},
     stopStall: () => {},
+    stopClose: () => {},
   }
   return {
     done,
@@ -198,14 +200,20 @@ function listen(state: State): void {
       pump(state)
     },
     end() {
-      state.isClosed = true
+      noteClosed(state)
       if (!state.isGrowing) closed(state)
     },
     fail(error) {
-      state.isClosed = true
+      noteClosed(state)
       end(state, state.isWhole ? 'complete' : 'incomplete', error)
     },
   })
+}
+
+/** The timer goes with what it waits for: it would keep all that the call has for as long as it runs. */
+function noteClosed(state: State): void {
+  state.isClosed = true
+  state.stopClose()
 }
 
 /** Decides the ending. The first one wins; a later one changes nothing. */
@@ -303,7 +311,7 @@ function forward(state: State): void {
     note(state, step, ready)
     if (piece.last) {
       send(state, ready)
-      state.clock.after(closeWaitMs, () => state.isClosed || state.source.abort())
+      if (!state.isClosed) state.stopClose = state.clock.after(closeWaitMs, () => state.source.abort())
       return end(state, state.isGone && !state.isWhole ? 'client_abort' : 'complete')
     }
   }

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/core/errors.ts'
 import { relay, type Cover, type Relay, type RelayEnding, type RelayStep, type Source } from '../../src/meter/relay.ts'
 import { systemClock } from '../../src/platform/clock.ts'
-import type { Tokenizer } from '../../src/ports.ts'
+import type { Clock, Tokenizer } from '../../src/ports.ts'
 
 const encoder = new TextEncoder()
 
@@ -51,10 +51,15 @@ interface Caller {
   readonly live?: boolean
   /** What he does once the source has given what it has. */
   readonly act?: (running: Relay) => void
+  readonly clock?: Clock
 }
 
 /** Relays to a caller who reads at once. */
-async function relayed(source: Source, cover: Cover, { live = true, act }: Caller = {}): Promise<Relayed> {
+async function relayed(
+  source: Source,
+  cover: Cover,
+  { live = true, act, clock = systemClock }: Caller = {},
+): Promise<Relayed> {
   const written: string[] = []
   let told = ''
   let ending: RelayEnding | undefined
@@ -62,7 +67,7 @@ async function relayed(source: Source, cover: Cover, { live = true, act }: Calle
     source,
     cover,
     tokenizer,
-    clock: systemClock,
+    clock,
     wantsUsage: false,
     stallMs: 60_000,
     clientAbort: 'cancel',
@@ -169,3 +174,43 @@ test.each([
   const { ending } = await relayed(staysOpen(steps), coverOf(100, 100), { act: leave })
   expect(ending.isUsageFresh).toBe(isFresh)
 })
+
+/** A clock whose timers wait until they are run by hand. */
+function heldClock(): Clock & { readonly waiting: Set<() => void> } {
+  const waiting = new Set<() => void>()
+  return {
+    now: () => 0,
+    elapsed: () => 0,
+    after(_, run) {
+      waiting.add(run)
+      return () => waiting.delete(run)
+    },
+    waiting,
+  }
+}
+
+describe('once the vendor has said all', () => {
+  test('nothing waits for it that would keep the call in memory, where it closes', async () => {
+    const clock = heldClock()
+    const closes: Source = { ...staysOpen([]), attach: closeAfter([said('one '), finish, last]) }
+    const { ending } = await relayed(closes, coverOf(100, 100), { clock })
+    expect([ending.outcome, clock.waiting.size]).toEqual(['complete', 0])
+  })
+
+  test('its connection is broken off, where it does not', async () => {
+    const clock = heldClock()
+    let isAborted = false
+    const stays: Source = { ...staysOpen([said('one '), finish, last]), abort: () => (isAborted = true) }
+    await relayed(stays, coverOf(100, 100), { clock })
+    expect(isAborted).toBe(false)
+    for (const run of clock.waiting) run()
+    expect(isAborted).toBe(true)
+  })
+})
+
+function closeAfter(steps: readonly RelayStep[]): Source['attach'] {
+  return (listener) => {
+    listener.steps(steps)
+    listener.end()
+  }
+}
