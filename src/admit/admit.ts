@@ -68,7 +68,10 @@ export async function admit({ ledger, shares }: AdmitParts, asked: AdmitRequest)
   // Counting a prompt costs more than all else that a call needs: where money is plenty a bound of its tokens does.
   const most = { ...reach, inputTokens: prompt.upperBound, outputTokens: bound }
   const worst = quote(most, prices)
-  const isRich = !countsTokens(caller, bounds) && (free || (affords(available, worst) && budgetsAfford(caller, worst)))
+  const isFunded = free || affords(available, worst)
+  // What is lent is little for this call; of what the account has elsewhere more may come for the next ones.
+  if (!isFunded) ledger.homes.of(caller.accountId).spender.topUpAhead(caller.accountId, worst * affordableShare)
+  const isRich = !countsTokens(caller, bounds) && isFunded && (free || budgetsAfford(caller, worst))
   if (!isRich) return takeHold(ledger, plan, { inputTokens: await promptTokens(), isExact: true })
   try {
     return await takeHold(ledger, plan, { inputTokens: prompt.upperBound, isExact: false })

@@ -20,6 +20,13 @@ export interface Bill {
 const wholeBill: Share = { unpaid: 1n, whole: 1n }
 const paid: Share = { unpaid: 0n, whole: 1n }
 
+/** What two calls come to together. */
+export function sumOfBills(one: Bill, other: Bill): Bill {
+  const tokens =
+    one.tokens === undefined && other.tokens === undefined ? undefined : (one.tokens ?? 0n) + (other.tokens ?? 0n)
+  return { money: one.money + other.money, ...(tokens !== undefined && { tokens }) }
+}
+
 /** What a purse that counts in this asset pays for all of a bill; undefined where it cannot. */
 export function amountIn({ money, tokens }: Bill, asset: TokenAsset | undefined): bigint | undefined {
   return asset === undefined ? money : tokens

@@ -130,7 +130,7 @@ async function runAdmit(ledger: Ledger, admission: Admission): Promise<Admitted>
   const { id, caller } = admission.request
   const { homes } = ledger
   const unsure: Home[] = []
-  const progress = { toppedUp: false }
+  const progress = { isDry: false }
   let home = homes.of(caller.accountId)
   for (let round = 0; round < admitRounds; round++) {
     const askedAtMs = ledger.platform.clock.elapsed()
@@ -148,7 +148,8 @@ async function runAdmit(ledger: Ledger, admission: Admission): Promise<Admitted>
 
 interface Step {
   readonly admission: Admission
-  readonly progress: { toppedUp: boolean }
+  /** The books have no more to lend. */
+  readonly progress: { isDry: boolean }
 }
 
 /** Asks once. Undefined where something was missing that is there now. Throws what the caller is told. */
@@ -172,9 +173,9 @@ async function admitAt(
     if (reply.keys.length > 0) await borrowing(spender.loadKeys(caller, reply.keys))
   } else if (reply.code === 'epoch') {
     await borrowing(spender.loadAccount(accountId))
-  } else if (reply.code === 'funds' && !progress.toppedUp) {
-    progress.toppedUp = true
-    await borrowing(spender.topUp(accountId, admission.bill))
+  } else if (reply.code === 'funds' && !progress.isDry) {
+    // What was lent, others may have taken meanwhile.
+    progress.isDry = !(await borrowing(spender.topUp(accountId, admission.bill)))
   } else {
     const needs = needsFor(home, admission)
     // A spender who alone has borrowed everything has nothing elsewhere.
@@ -205,9 +206,9 @@ async function tryAdmit({ platform }: Ledger, home: Home, admission: Admission):
 }
 
 /** The books answer or the call cannot be billed: there is no third way. */
-async function borrowing(work: Promise<void>): Promise<void> {
+async function borrowing<T>(work: Promise<T>): Promise<T> {
   try {
-    await work
+    return await work
   } catch (error) {
     throw error instanceof SharedUnavailable ? error : billingUnavailable(error)
   }

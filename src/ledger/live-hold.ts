@@ -248,12 +248,11 @@ async function extend(state: State): Promise<boolean> {
   if (!place) return false
   const { spender } = place.home
   if (!spender.purses(accountId)) await spender.loadAccount(accountId)
-  let hasAsked = false
+  let isDry = false
   for (let step = state.step; step >= 1; step = Math.floor(step / 2)) {
     let answer = await extendBy(state, place, step)
-    if (answer === 'funds' && !hasAsked) {
-      hasAsked = true
-      await spender.topUp(accountId, billAt(state.request, state.room + step))
+    if (answer === 'funds' && !isDry) {
+      isDry = !(await spender.topUp(accountId, billAt(state.request, state.room + step)))
       answer = await extendBy(state, place, step)
     }
     if (answer === 'ok' || answer === 'refused') return answer === 'ok'

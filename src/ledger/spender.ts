@@ -5,11 +5,11 @@ import { periodStart } from '../core/period.ts'
 import { StaleEpoch } from '../core/stale-epoch.ts'
 import { tokenAsset } from '../core/tokens.ts'
 import type { Platform, Purse, Shared } from '../ports.ts'
-import { amountIn, type Bill } from './bill.ts'
+import { amountIn, type Bill, sumOfBills } from './bill.ts'
 import { openEpochs, type Epochs } from './epochs.ts'
 import { openTargets, type Targets } from './targets.ts'
 
-/** A refused top-up is not asked for again sooner than this, so that a poor account cannot hammer Postgres. */
+/** A top-up that brought nothing is not asked for again sooner than this, so that a poor account cannot hammer Postgres. */
 const topUpPauseMs = 500
 /** Accounts remembered at most; the least recently loaded go first. */
 const accountLimit = 100_000
@@ -43,8 +43,16 @@ export interface Spender {
   loadAccount(accountId: number): Promise<void>
   /** Rebuilds the counters of keys from the books. */
   loadKeys(caller: Caller, keyIds: readonly number[]): Promise<void>
-  /** Borrows more, of each purse at least what a bill comes to in it if the account has it. At most twice a second per account. */
-  topUp(accountId: number, want: Bill): Promise<void>
+  /**
+   * Borrows more, of each purse at least what the bills of all who ask meanwhile come to in it, if the account has it.
+   * False where nothing came of it; then the books are not asked again for half a second.
+   */
+  topUp(accountId: number, want: Bill): Promise<boolean>
+  /**
+   * Calls are let in with ease where so much is available: it is borrowed behind their backs, if the account has it, at
+   * most twice a second.
+   */
+  topUpAhead(accountId: number, amount: Nanos): void
   /** Money was added or the account changed: the next call borrows at once. */
   changed(accountId: number): void
   /**
@@ -58,13 +66,21 @@ export interface Spender {
   readonly mayOwe: boolean
 }
 
+/** What the books have lent under a lease by now, spent or not. */
+interface Lent {
+  readonly lease: number
+  readonly amount: bigint
+}
+
 interface Loan {
   purses: readonly Purse[]
   /** The first moment at which one of them has ended. */
   endsAtMs: number
-  /** When they were last asked for, and when more was, by the clock that never goes back. */
+  lent: readonly Lent[]
+  /** When they were last asked for, more ahead of need, and more in vain, by the clock that never goes back. */
   askedAtMs: number
   toppedUpAtMs: number
+  dryAtMs: number
   /** The account was changed since the purses were read. */
   isStale: boolean
   available?: Nanos
@@ -82,6 +98,12 @@ export interface SpenderOptions {
   readonly onEpoch?: (spender: string) => void
 }
 
+/** One top-up for all who have run short meanwhile. */
+interface TopUp {
+  want: Bill
+  readonly done: Promise<boolean>
+}
+
 /** Everything that a spender remembers beside the engine's records. */
 interface State {
   readonly options: SpenderOptions
@@ -89,6 +111,8 @@ interface State {
   readonly targets: Targets | undefined
   readonly loans: Map<number, Loan>
   readonly asking: Map<number, Promise<void>>
+  /** Top-ups that wait for what is being asked. */
+  readonly next: Map<number, TopUp>
   /** Kept only by a spender that may give all of them back. */
   readonly leases: Set<number>
   mayOwe: boolean
@@ -100,7 +124,16 @@ export function openSpender(options: SpenderOptions): Spender {
   const loans = new Map<number, Loan>()
   const epochs = openEpochs({ ...options, onEpoch: (spender) => options.onEpoch?.(spender) })
   const targets = options.borrowsAll ? undefined : openTargets(clock)
-  const state: State = { options, epochs, targets, loans, asking: new Map(), leases: new Set(), mayOwe: false }
+  const state: State = {
+    options,
+    epochs,
+    targets,
+    loans,
+    asking: new Map(),
+    next: new Map(),
+    leases: new Set(),
+    mayOwe: false,
+  }
   return {
     epochOf: (accountId) => epochs.known(shared.spenderOf(accountId)),
     enter: (accountId) => epochs.enter(shared.spenderOf(accountId)),
@@ -115,12 +148,18 @@ export function openSpender(options: SpenderOptions): Spender {
       for (const key of caller.chain) if (keyIds.includes(key.id)) await loadKey(options, caller, key)
     },
     topUp: (accountId, want) => topUp(state, accountId, want),
+    topUpAhead(accountId, amount) {
+      if (!targets) return
+      targets.wanted(accountId, amount)
+      topUpSoon(state, accountId)
+    },
     changed(accountId) {
       const loan = loans.get(accountId)
       if (!loan) return
       loan.isStale = true
       loan.askedAtMs = never
       loan.toppedUpAtMs = never
+      loan.dryAtMs = never
     },
     giveBack: (spender) => giveBack(state, spender),
     owes: (lease) => state.leases.has(lease),
@@ -151,17 +190,50 @@ function saw(state: State, accountId: number, available: Nanos): void {
   const loan = state.loans.get(accountId)
   if (!loan) return
   loan.available = available
-  if (!state.targets?.isLow(accountId, available)) return
-  // Nobody waits for it: where the books are away, what is lent may still be spent.
-  void topUp(state, accountId, nothing).catch(() => {})
+  if (state.targets?.isLow(accountId, available)) topUpSoon(state, accountId)
 }
 
-async function topUp(state: State, accountId: number, want: Bill): Promise<void> {
+/** Nobody waits for it: where the books are away, what is lent may still be spent. */
+function topUpSoon(state: State, accountId: number): void {
   const loan = state.loans.get(accountId)
   const now = state.options.clock.elapsed()
-  if (loan && now - loan.toppedUpAtMs < topUpPauseMs) return
-  if (loan) loan.toppedUpAtMs = now
+  if (!loan || now - loan.toppedUpAtMs < topUpPauseMs) return
+  loan.toppedUpAtMs = now
+  void ask(state, accountId, nothing).catch(() => {})
+}
+
+/** Those who run short in one moment share a top-up: one for each would serve them one by one. */
+function topUp(state: State, accountId: number, want: Bill): Promise<boolean> {
+  const { next, loans, options } = state
+  const { dryAtMs = never } = loans.get(accountId) ?? {}
+  if (options.clock.elapsed() - dryAtMs < topUpPauseMs) return Promise.resolve(false)
+  const waiting = next.get(accountId)
+  if (waiting) {
+    waiting.want = sumOfBills(waiting.want, want)
+    return waiting.done
+  }
+  const mine: TopUp = { want, done: toppedUp(state, accountId) }
+  next.set(accountId, mine)
+  return mine.done
+}
+
+/** Whether the books lent more than before: what is asked meanwhile may have been asked for less. */
+async function toppedUp(state: State, accountId: number): Promise<boolean> {
+  const { next, asking, loans, options } = state
+  await Promise.resolve()
+  for (let running = asking.get(accountId); running; running = asking.get(accountId)) await running.catch(() => {})
+  const { want = nothing } = next.get(accountId) ?? {}
+  next.delete(accountId)
+  const before = loans.get(accountId)?.lent ?? []
   await ask(state, accountId, want)
+  const loan = loans.get(accountId)
+  if (!loan || loan.lent.some((now) => now.amount > amountOf(before, now.lease))) return true
+  loan.dryAtMs = options.clock.elapsed()
+  return false
+}
+
+function amountOf(lent: readonly Lent[], lease: number): bigint {
+  return lent.find((one) => one.lease === lease)?.amount ?? 0n
 }
 
 /** One request per account at a time: those who come meanwhile share it. Nothing wanted: the list is read anew. */
@@ -205,9 +277,16 @@ async function readAndBorrow(state: State, accountId: number, want: Bill | undef
       await epochs.enter(spender)
       continue
     }
-    const { isStale = false, toppedUpAtMs = never } = loans.get(accountId) ?? {}
+    const { isStale = false, toppedUpAtMs = never, dryAtMs = never } = loans.get(accountId) ?? {}
+    const times = { askedAtMs: clock.elapsed(), toppedUpAtMs, dryAtMs }
     loans.delete(accountId)
-    loans.set(accountId, { purses, endsAtMs: firstEnd(purses), askedAtMs: clock.elapsed(), toppedUpAtMs, isStale })
+    loans.set(accountId, {
+      purses,
+      lent: lent.map(({ lease, lent: amount }) => ({ lease, amount })),
+      endsAtMs: firstEnd(purses),
+      ...times,
+      isStale,
+    })
     if (loans.size > accountLimit) loans.delete(loans.keys().next().value ?? accountId)
     return
   }

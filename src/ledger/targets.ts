@@ -21,18 +21,28 @@ const most: Nanos = 2n ** 62n
  */
 export interface Targets {
   charged(accountId: number, amount: Nanos): void
+  /** With so much at hand a call that came would have been let in with ease. */
+  wanted(accountId: number, amount: Nanos): void
   /** What a loan should be filled up to, in nano-units; of a package in micro-tokens. */
   of(accountId: number, asset?: TokenAsset): Nanos
   /** So little is left that more should be borrowed before it is needed. */
   isLow(accountId: number, available: Nanos): boolean
 }
 
+/** Of one window: what was charged, and the most that was wanted at hand. */
+interface Sums {
+  readonly charged: Nanos
+  readonly wanted: Nanos
+}
+
 interface Burn {
   readonly fromMs: number
-  readonly amount: Nanos
-  /** In the window before. */
-  readonly before: Nanos
+  readonly now: Sums
+  /** The window before. */
+  readonly before: Sums
 }
+
+const none: Sums = { charged: 0n, wanted: 0n }
 
 export function openTargets(clock: Clock): Targets {
   const burns = new Map<number, Burn>()
@@ -40,19 +50,21 @@ export function openTargets(clock: Clock): Targets {
   function targetOf(accountId: number): Nanos {
     const burn = burns.get(accountId)
     if (!burn) return floor
-    const { amount, before } = turned(burn, clock.elapsed())
-    const fastest = amount > before ? amount : before
-    const wanted = fastest * BigInt(coverMs / windowMs)
-    return wanted > floor ? wanted : floor
+    const { now, before } = turned(burn, clock.elapsed())
+    const fastest = larger(now.charged, before.charged)
+    return larger(floor, larger(fastest * BigInt(coverMs / windowMs), larger(now.wanted, before.wanted)))
+  }
+  function change(accountId: number, how: (sums: Sums) => Sums): void {
+    const nowMs = clock.elapsed()
+    const burn = turned(burns.get(accountId) ?? { fromMs: nowMs, now: none, before: none }, nowMs)
+    burns.delete(accountId)
+    burns.set(accountId, { ...burn, now: how(burn.now) })
+    if (burns.size > accountLimit) burns.delete(burns.keys().next().value ?? accountId)
   }
   return {
-    charged(accountId, amount) {
-      const nowMs = clock.elapsed()
-      const burn = turned(burns.get(accountId) ?? { fromMs: nowMs, amount: 0n, before: 0n }, nowMs)
-      burns.delete(accountId)
-      burns.set(accountId, { ...burn, amount: burn.amount + amount })
-      if (burns.size > accountLimit) burns.delete(burns.keys().next().value ?? accountId)
-    },
+    charged: (accountId, amount) => change(accountId, ({ charged, wanted }) => ({ charged: charged + amount, wanted })),
+    wanted: (accountId, amount) =>
+      change(accountId, ({ charged, wanted }) => ({ charged, wanted: larger(wanted, amount) })),
     of: (accountId, asset) => (asset === undefined ? targetOf(accountId) : most),
     isLow: (accountId, available) => available * 100n < targetOf(accountId) * lowPercent,
   }
@@ -62,5 +74,9 @@ export function openTargets(clock: Clock): Targets {
 function turned(burn: Burn, nowMs: number): Burn {
   const passed = Math.floor((nowMs - burn.fromMs) / windowMs)
   if (passed <= 0) return burn
-  return { fromMs: burn.fromMs + passed * windowMs, amount: 0n, before: passed === 1 ? burn.amount : 0n }
+  return { fromMs: burn.fromMs + passed * windowMs, now: none, before: passed === 1 ? burn.now : none }
+}
+
+function larger(one: Nanos, other: Nanos): Nanos {
+  return one > other ? one : other
 }

@@ -11,9 +11,9 @@ const account = { id: 1, currency: 'USD', discountPpm: 1_000_000, status: 'open'
 const wallet: Purse = { id: 1, kind: 'wallet', asset: 'USD', models: [], expiresAtMs: undefined, posted: 10n }
 
 /** A spender whose books list what the test says, and how often they were asked. */
-async function setUp(first: readonly Purse[]) {
+async function setUp(first: readonly Purse[], { borrowsAll = true } = {}) {
   const clock = testClock(startMs)
-  const asked = { times: 0, purses: first, fails: false, wanted: [] as LeaseRequest[] }
+  const asked = { times: 0, purses: first, fails: false, wanted: [] as LeaseRequest[], lent: 10n, free: 0n }
   const books: Books = {
     ...memoryBooks({ account, keys: [], balance: 10n }),
     async purses() {
@@ -23,14 +23,18 @@ async function setUp(first: readonly Purse[]) {
     },
     async lend(request) {
       asked.wanted.push(request)
-      return { id: request.purse * 10, lent: 10n }
+      const more = request.want < asked.free ? request.want : asked.free
+      asked.free -= more
+      asked.lent += more
+      return { id: request.purse * 10, lent: asked.lent }
     },
   }
   const shared = openMemory({ clock, journal: noJournal, onAssertion: () => {} })
-  const spender = openSpender({ books, shared, clock, borrowsAll: true })
+  const spender = openSpender({ books, shared, clock, borrowsAll })
   const listed = () => spender.purses(1)?.map(({ id }) => id)
   return { clock, asked, spender, listed, shared }
 }
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 const quota = (id: number, expiresAtMs: number): Purse => ({ ...wallet, id, kind: 'quota', expiresAtMs })
 
 describe('the purses of a spender', () => {
@@ -90,15 +94,68 @@ describe('the purses of a spender', () => {
     ])
   })
 
-  test('are topped up at most twice a second, a load apart', async () => {
+  test('are topped up at most twice a second where nothing comes of it, a load apart', async () => {
     const { clock, asked, spender } = await setUp([wallet])
     await spender.loadAccount(1)
-    await spender.topUp(1, { money: 5n })
-    await spender.topUp(1, { money: 5n })
+    expect(await spender.topUp(1, { money: 5n })).toBe(false)
+    expect(await spender.topUp(1, { money: 5n })).toBe(false)
     expect(asked.times).toBe(2)
     clock.pass(500)
     await spender.topUp(1, { money: 5n })
     expect(asked.times).toBe(3)
+  })
+
+  test('are topped up as often as calls run short, while more comes of it', async () => {
+    const { asked, spender } = await setUp([wallet])
+    await spender.loadAccount(1)
+    asked.free = 15n
+    for (const isMore of [true, true, true, false]) expect(await spender.topUp(1, { money: 5n })).toBe(isMore)
+    expect(asked.times).toBe(5)
+  })
+
+  test('are topped up once for all who run short together, by what all of them need', async () => {
+    const { asked, spender } = await setUp([wallet])
+    await spender.loadAccount(1)
+    asked.free = 100n
+    const bills = [5n, 6n, 7n].map((money) => spender.topUp(1, { money }))
+    expect(await Promise.all(bills)).toEqual([true, true, true])
+    expect(asked.wanted.map(({ want }) => want)).toEqual([0n, 18n])
+  })
+
+  test('are not taken for dry by who ran short while the list was read anew', async () => {
+    const { clock, asked, spender } = await setUp([quota(2, startMs + 1_000), wallet])
+    await spender.loadAccount(1)
+    clock.pass(1_000)
+    const renewal = spender.renewal(1)
+    asked.free = 20n
+    expect(await spender.topUp(1, { money: 5n })).toBe(true)
+    await renewal
+  })
+
+  test('are topped up ahead of need by what lets calls in with ease, twice a second at most', async () => {
+    const { clock, asked, spender } = await setUp([wallet], { borrowsAll: false })
+    await spender.loadAccount(1)
+    spender.topUpAhead(1, 7_000_000_000n)
+    await settled()
+    spender.topUpAhead(1, 9_000_000_000n)
+    await settled()
+    clock.pass(500)
+    spender.topUpAhead(1, 3_000_000_000n)
+    await settled()
+    // A dollar at first, and then the most that was wanted.
+    expect(asked.wanted.map(({ want, target }) => [want, target])).toEqual([
+      [0n, 1_000_000_000n],
+      [0n, 7_000_000_000n],
+      [0n, 9_000_000_000n],
+    ])
+  })
+
+  test('are not topped up ahead of need where all that is free is borrowed anyway', async () => {
+    const { asked, spender } = await setUp([wallet])
+    await spender.loadAccount(1)
+    spender.topUpAhead(1, 7_000_000_000n)
+    await settled()
+    expect(asked.times).toBe(1)
   })
 
   test('that nobody loaded need no renewal', async () => {

@@ -152,9 +152,9 @@ async function newPayer(url: string, nanos: bigint): Promise<string> {
 }
 
 /** Asks a gateway for a story of so many words. */
-export function askForStory({ url }: GatewayProcess, key: string, words: number): StreamedCall {
+export function askForStory({ url }: GatewayProcess, key: string, words: number, model = 'test-model'): StreamedCall {
   const messages = [{ role: 'user', content: 'Tell me a story of so many words.' }]
-  return streamCall({ url, key, body: { model: 'test-model', messages, seed: words } })
+  return streamCall({ url, key, body: { model, messages, seed: words } })
 }
 
 export function costOf(promptTokens: number, completionTokens: number): bigint {

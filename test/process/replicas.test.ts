@@ -5,6 +5,11 @@ import { type FakeVendor, startVendor } from '../support/vendor.ts'
 import { askForStory, costOf, type Estate, hasEstate, newEstate } from './estate.ts'
 import { story, storyteller, unfinished } from './house.ts'
 
+/** A call of it needs nearly as much as an account that nobody knows yet is lent. */
+const dearModel = `  dear-model:
+    targets: [{ vendor: fake, model: vendor-model }]
+    prices: { input: 20000, output: 2 }`
+
 /** Three gateways as an operator runs them, on one PostgreSQL and one Redis. */
 describe.skipIf(!hasEstate)('three gateways on one Redis', () => {
   let vendor: FakeVendor
@@ -12,7 +17,7 @@ describe.skipIf(!hasEstate)('three gateways on one Redis', () => {
 
   beforeAll(async () => {
     vendor = await startVendor(storyteller)
-    estate = await newEstate(vendor.url, 3)
+    estate = await newEstate(vendor.url, 3, { models: dearModel })
   })
   afterAll(async () => {
     await estate.remove()
@@ -41,6 +46,14 @@ describe.skipIf(!hasEstate)('three gateways on one Redis', () => {
     expect(served.length).toBeLessThanOrEqual(4)
     expect(calls.filter(({ status }) => ![200, 402, 429].includes(status))).toEqual([])
     expect(await left(key)).toBeGreaterThanOrEqual(0n)
+  })
+
+  test('they let all calls of a rich account in that come at once, however little it was lent before', async () => {
+    const key = await estate.payer(1_000_000_000_000n)
+    const calls = await Promise.all(
+      Array.from({ length: 30 }, (_, at) => askForStory(gateway(at % 3), key, 10, 'dear-model').over),
+    )
+    expect(calls.map(({ status }) => status)).toEqual(Array(30).fill(200))
   })
 
   test('the calls of a gateway that is killed are charged at their last checkpoint by another', async () => {
