@@ -7,14 +7,14 @@ import { ask, learn, type RedisSession, runForRecords } from './redis-session.ts
 
 /** Holds returned by one claim. */
 const claimLimit = 1_000
-/** Cells looked at in one round trip of a claim. */
+/** Cells looked at in one round trip of a claim; of those that this process has not served, so many in one claim. */
 const sweptCells = 128
 /** By so much the clock of a gateway may be behind that of Redis before holds are found late. */
 const clockSlackMs = 1_000
 
 /**
- * Sweeps the cells in turn until enough is found or each was looked at once. What cannot be reached is passed over;
- * only when nothing can, it throws.
+ * Sweeps cells until enough is found: those that this process has served each time, the others in turn, so that all of
+ * them are seen within eight claims. What cannot be reached is passed over; only when nothing can, it throws.
  */
 export async function claim(session: RedisSession, atMost: number, hideMs: number): Promise<ClaimReply> {
   const limit = Math.min(atMost, claimLimit)
@@ -22,9 +22,9 @@ export async function claim(session: RedisSession, atMost: number, hideMs: numbe
   const ownerless: string[] = []
   let reached = false
   let failure: unknown
-  for (let swept = 0; swept < cellCount && holds.length < limit; swept += sweptCells) {
-    const cells = Array.from({ length: sweptCells }, (_, index) => (session.cursor + index) % cellCount)
-    session.cursor = (session.cursor + sweptCells) % cellCount
+  const due = dueCells(session)
+  for (let swept = 0; swept < due.length && holds.length < limit; swept += sweptCells) {
+    const cells = due.slice(swept, swept + sweptCells)
     const looks = await Promise.allSettled(cells.map((cell) => dueIn(session, cell, limit - holds.length)))
     const wanted: { cell: number; ids: readonly string[] }[] = []
     let room = limit - holds.length
@@ -46,6 +46,15 @@ export async function claim(session: RedisSession, atMost: number, hideMs: numbe
   }
   if (!reached) throw failure
   return { code: 'ok', holds, ...(ownerless.length > 0 && { ownerless }) }
+}
+
+/** The cells of one claim, from the cursor on: it begins elsewhere each time, so that none waits behind a full one. */
+function dueCells(session: RedisSession): readonly number[] {
+  const first = session.cursor
+  const inTurn = Array.from({ length: sweptCells }, (_, index) => (first + index) % cellCount)
+  session.cursor = (first + sweptCells) % cellCount
+  const distance = (cell: number): number => (cell - first + cellCount) % cellCount
+  return [...new Set([...inTurn, ...session.epochs.keys()])].toSorted((a, b) => distance(a) - distance(b))
 }
 
 /** Names of holds whose deadline has passed, by the time of the gateway: whether it has is the script's to say. */

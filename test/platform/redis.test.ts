@@ -272,6 +272,22 @@ describe.skipIf(!hasRedis)('faults', () => {
     shared.close()
   })
 
+  test('what is due in a cell that a process has not served is found by its eighth claim, and from then on by each', async () => {
+    let nowMs = 1_000_000
+    const testClock = { ...systemClock, now: () => nowMs }
+    const { shared } = await open({ testClock })
+    await load(shared, 1)
+    await shared.run(admitCommand())
+    shared.close()
+    nowMs += 30_000
+    const { shared: other } = await open({ testClock })
+    const found = async (): Promise<number> => (await other.claim(10, 0)).holds.length
+    let claims = 1
+    while ((await found()) === 0) expect(++claims).toBeLessThanOrEqual(8)
+    expect([await found(), await found()]).toEqual([1, 1])
+    other.close()
+  })
+
   test('what is due in a cell that nobody has entered since a restart is told by its spender, and taken in a new epoch', async () => {
     let nowMs = 1_000_000
     const { shared } = await open({ testClock: { ...systemClock, now: () => nowMs } })
