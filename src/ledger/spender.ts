@@ -228,7 +228,8 @@ async function toppedUp(state: State, accountId: number): Promise<boolean> {
   await ask(state, accountId, want)
   const loan = loans.get(accountId)
   if (!loan || loan.lent.some((now) => now.amount > amountOf(before, now.lease))) return true
-  loan.dryAtMs = options.clock.elapsed()
+  // Of money that was added meanwhile nothing was seen yet.
+  if (!loan.isStale) loan.dryAtMs = options.clock.elapsed()
   return false
 }
 

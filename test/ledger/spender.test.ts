@@ -113,6 +113,17 @@ describe('the purses of a spender', () => {
     expect(asked.times).toBe(5)
   })
 
+  test('are topped up again at once where money was added while nothing came', async () => {
+    const { asked, spender } = await setUp([wallet])
+    await spender.loadAccount(1)
+    const first = spender.topUp(1, { money: 5n })
+    await Promise.resolve()
+    spender.changed(1)
+    expect(await first).toBe(false)
+    asked.free = 5n
+    expect(await spender.topUp(1, { money: 5n })).toBe(true)
+  })
+
   test('are topped up once for all who run short together, by what all of them need', async () => {
     const { asked, spender } = await setUp([wallet])
     await spender.loadAccount(1)
