@@ -221,7 +221,7 @@ function topUp(state: State, accountId: number, want: Bill): Promise<boolean> {
 async function toppedUp(state: State, accountId: number): Promise<boolean> {
   const { next, asking, loans, options } = state
   await Promise.resolve()
-  for (let running = asking.get(accountId); running; running = asking.get(accountId)) await running.catch(() => {})
+  while (asking.has(accountId)) await asking.get(accountId)?.catch(() => {})
   const { want = nothing } = next.get(accountId) ?? {}
   next.delete(accountId)
   const before = loans.get(accountId)?.lent ?? []
