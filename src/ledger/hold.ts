@@ -13,8 +13,10 @@ import type { Home, Homes } from './homes.ts'
 import { needsFor, openHold } from './live-hold.ts'
 import { refusal } from './refusal.ts'
 
-/** Records may be missing, leases short and epochs old, each once: more rounds than that are a fault. */
+/** Records may be missing and epochs old, each once, and leases short: more rounds than that are a fault. */
 const admitRounds = 8
+/** Top-ups of one admission: others may take what one brings, and what comes may be no money of use for the call. */
+const mostTopUps = 3
 
 /** The ledger as a stage uses it. */
 export interface Ledger {
@@ -130,7 +132,7 @@ async function runAdmit(ledger: Ledger, admission: Admission): Promise<Admitted>
   const { id, caller } = admission.request
   const { homes } = ledger
   const unsure: Home[] = []
-  const progress = { isDry: false }
+  const progress = { topUps: mostTopUps }
   let home = homes.of(caller.accountId)
   for (let round = 0; round < admitRounds; round++) {
     const askedAtMs = ledger.platform.clock.elapsed()
@@ -148,8 +150,8 @@ async function runAdmit(ledger: Ledger, admission: Admission): Promise<Admitted>
 
 interface Step {
   readonly admission: Admission
-  /** The books have no more to lend. */
-  readonly progress: { isDry: boolean }
+  /** Top-ups that are left to it; none once the books had no more to lend. */
+  readonly progress: { topUps: number }
 }
 
 /** Asks once. Undefined where something was missing that is there now. Throws what the caller is told. */
@@ -173,9 +175,9 @@ async function admitAt(
     if (reply.keys.length > 0) await borrowing(spender.loadKeys(caller, reply.keys))
   } else if (reply.code === 'epoch') {
     await borrowing(spender.loadAccount(accountId))
-  } else if (reply.code === 'funds' && !progress.isDry) {
-    // What was lent, others may have taken meanwhile.
-    progress.isDry = !(await borrowing(spender.topUp(accountId, admission.bill)))
+  } else if (reply.code === 'funds' && progress.topUps > 0) {
+    const isMore = await borrowing(spender.topUp(accountId, admission.bill))
+    progress.topUps = isMore ? progress.topUps - 1 : 0
   } else {
     const needs = needsFor(home, admission)
     // A spender who alone has borrowed everything has nothing elsewhere.
