@@ -1,7 +1,8 @@
+import { once } from 'node:events'
 import { Redis } from 'ioredis'
 import { systemClock } from '../src/platform/clock.ts'
 import { openRedis, type RedisShared } from '../src/platform/redis.ts'
-import type { RedisAddress } from '../src/platform/redis-connection.ts'
+import { type RedisAddress, writeTogether } from '../src/platform/redis-connection.ts'
 import { admitCommand, finaliseCommand, metered, settleCommand, usageRecord } from '../test/ledger/engine/sample.ts'
 import { type RealRedis, startCluster, startRedis } from '../test/support/real-redis.ts'
 import { machine } from './options.ts'
@@ -59,11 +60,14 @@ async function cpuMicros(redis: RealRedis): Promise<number> {
 
 /** A yardstick: what the same machine takes for the plainest write, sent in the same way. */
 async function cpuOfSets(redis: RealRedis): Promise<number> {
-  const client = new Redis(redis.url, { enableAutoPipelining: true })
+  const client = new Redis(redis.url)
   const sets = 50_000
   const before = await cpuMicros(redis)
-  for (let at = 0; at < sets; at += callers)
+  await once(client, 'ready')
+  for (let at = 0; at < sets; at += callers) {
+    writeTogether(client)
     await Promise.all(Array.from({ length: callers }, (_, index) => client.set(`s:${at + index}`, 'x'.repeat(120))))
+  }
   const after = await cpuMicros(redis)
   client.disconnect()
   return (after - before) / sets

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { cellCount, tagOf } from '../core/cell.ts'
 import type { Cache } from '../ports.ts'
-import { connectRedis, type RedisAddress, type RedisServer } from './redis-connection.ts'
+import { connectRedis, writeTogether, type RedisAddress, type RedisServer } from './redis-connection.ts'
 
 export interface RedisCacheOptions {
   readonly address: RedisAddress
@@ -70,9 +70,12 @@ export async function openRedisCache({ address, bytes, commandMs }: RedisCacheOp
 
   function serverOf(cell: number): RedisServer['client'] {
     const server = connection.serverOf(cell)
-    if (server) return server.client
-    connection.refresh(cell)
-    throw new Error('there is no connection')
+    if (!server) {
+      connection.refresh(cell)
+      throw new Error('there is no connection')
+    }
+    writeTogether(server.client)
+    return server.client
   }
 
   return {

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
-import { Command } from 'ioredis'
 import { spenderOfCell } from '../core/cell.ts'
 import { SharedUnavailable } from '../core/shared-unavailable.ts'
 import { LedgerAssertion } from '../ledger/engine/assert.ts'
 import type { Clock, Log } from '../ports.ts'
 import { afterAwake } from './awake-timer.ts'
 import type { Answer, ScriptCall } from './redis-commands.ts'
-import type { RedisAddress, RedisConnection, RedisServer } from './redis-connection.ts'
+import { writeTogether, type RedisAddress, type RedisConnection, type RedisServer } from './redis-connection.ts'
 import { packMark, packNumbers } from './redis-records.ts'
 import { type ScriptName, scriptTexts } from './redis-scripts.ts'
 
@@ -114,14 +113,10 @@ export async function runScript(client: RedisServer['client'], call: ScriptCall,
   return answer.map(String)
 }
 
-/**
- * The same for a script that returns records: all of its answer as bytes. The client types no such method, and its
- * `callBuffer` loses the command's name in an automatic pipeline, so the command is made by hand.
- */
+/** The same for a script that returns records: all of its answer as bytes. */
 export function runForRecords(client: RedisServer['client'], call: ScriptCall, head: ScriptHead): Promise<Buffer[]> {
-  const rest = [`${call.keys.length}`, ...wordsOf(call, head)]
-  const send = (name: string, source: string) =>
-    client.sendCommand(new Command(name, [source, ...rest], { replyEncoding: null })) as Promise<Buffer[]>
+  const words = [call.keys.length, ...wordsOf(call, head)]
+  const send = (name: string, source: string) => client.callBuffer(name, source, ...words) as Promise<Buffer[]>
   return loaded(call.script, { byHash: (hash) => send('evalsha', hash), byText: (text) => send('eval', text) })
 }
 
@@ -154,6 +149,7 @@ export async function ask<T>(
   try {
     const server = connection.serverOf(cell)
     if (!server) throw new Error('there is no connection')
+    writeTogether(server.client)
     const answer = await inTime(question(server), session.options.commandMs ?? defaultCommandMs)
     heard(session, connection.nameOf(cell))
     return answer
