@@ -1,3 +1,4 @@
+import { giveWay } from '../platform/give-way.ts'
 import { gatherWrites } from '../platform/log.ts'
 import { stayWarm } from '../platform/stay-warm.ts'
 import { serveProcesses } from './processes.ts'
@@ -5,6 +6,7 @@ import type { Running } from './serve.ts'
 
 /** `npm start`: runs the gateway until it is told to stop. */
 stayWarm()
+giveWay()
 const output = gatherWrites((text) => process.stdout.write(text))
 process.on('exit', output.flush)
 const starting = serveProcesses(process.env, output.write)
