@@ -46,6 +46,8 @@ export interface Parts {
   readonly repeats?: Repeats
   /** By how much the process is late with what it does; absent: nobody can tell, and no call is refused for it. */
   readonly lagMs?: () => number
+  /** What the next call has to wait for before it begins; absent: nothing. */
+  readonly turn?: () => Promise<void> | undefined
   /** Hears of work that outlives its answer, where the platform must be asked to let it live. */
   readonly keep?: (work: Promise<unknown>) => void
 }
@@ -111,6 +113,7 @@ export async function assemble(parts: Parts): Promise<Opened> {
     router,
     ...answering(parts),
     ...(shares && { shares }),
+    ...(parts.turn && { turn: parts.turn }),
     ...(parts.lagMs && { shedding: { lagMs: parts.lagMs, rules: parts.config.limits.shedding } }),
     running: new FleetingSet(),
     isStopping: false,

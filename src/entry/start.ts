@@ -11,6 +11,7 @@ import type { Checks, Metrics, States } from '../http/ops.ts'
 import { systemClock } from '../platform/clock.ts'
 import { watchEventLoop } from '../platform/event-loop.ts'
 import { nodeClient } from '../platform/node-client.ts'
+import { openTurns } from '../platform/turns.ts'
 import type { Settings } from '../ports.ts'
 import { assemble, type Opened, type Parts } from './assemble.ts'
 import { addressOf, openDirect } from './direct.ts'
@@ -35,8 +36,16 @@ const flushMs = 1_000
 
 /** Puts a gateway together for this process. */
 export function openGateway(parts: Omit<Parts, 'replica'> & Partial<Pick<Parts, 'replica'>>): Promise<Opened> {
-  const { lagMs } = watchEventLoop(() => systemClock.elapsed())
-  return assemble({ replica: `${hostname()}:${process.pid}`, lagMs, ...parts })
+  const elapsed = () => systemClock.elapsed()
+  const { lagMs } = watchEventLoop(elapsed)
+  const { next, lateMs } = openTurns(elapsed)
+  return assemble({
+    replica: `${hostname()}:${process.pid}`,
+    // Where calls wait for their turn the loop itself is on time, however many they are.
+    lagMs: () => Math.max(lagMs(), lateMs()),
+    turn: next,
+    ...parts,
+  })
 }
 
 export interface Listening {

@@ -39,6 +39,8 @@ export async function readCall(
 ): Promise<Asked> {
   const { client, id, path, query } = asking
   const { clock, settings } = gateway.platform
+  const turn = gateway.turn?.()
+  if (turn) await turn
   if (gateway.isStopping)
     throw new GatewayError('shutting_down', 'This gateway is stopping. Send the call again.', { retryAfterMs: 1_000 })
   const caller = await callerOf(gateway, asking)
@@ -47,7 +49,7 @@ export async function readCall(
   refuseEncoded(client)
   const raw = await client.body(settings.bodyLimit)
   const form = await asking.front.unpack?.(raw, client.header)
-  const nextTurn = () => turn(clock)
+  const nextTurn = () => turnOf(clock)
   if (!form) await readBodyAhead(raw, nextTurn)
   const call = read(raw, { id, startedAtMs, path, header: client.header, query, form })
   if (raw.length > longBytes) await readPromptAhead(call, nextTurn)
@@ -62,7 +64,7 @@ async function readPromptAhead(call: Call, nextTurn: () => Promise<void>): Promi
 }
 
 /** Lets the event loop hear whoever waits. */
-function turn({ after }: Pick<Clock, 'after'>): Promise<void> {
+function turnOf({ after }: Pick<Clock, 'after'>): Promise<void> {
   return new Promise((resolve) => void after(0, resolve))
 }
 
