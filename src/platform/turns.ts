@@ -2,7 +2,10 @@
 export interface Turns {
   /** What the next call has to wait for; undefined: it may begin now. They begin in the order in which they came. */
   next(): Promise<void> | undefined
-  /** How long the first of those that wait has waited, in ms; 0 where none does. */
+  /**
+   * The least that a call had to wait in the second before, in ms. More than 0 says that the process does not keep up: of a
+   * burst that it can take, the first calls wait for nothing.
+   */
   lateMs(): number
 }
 
@@ -12,6 +15,7 @@ export interface Turns {
  * (bench/profile.md).
  */
 const mostAtOnce = 16
+const windowMs = 1_000
 
 interface Waiting {
   readonly sinceMs: number
@@ -20,6 +24,7 @@ interface Waiting {
 
 /** `elapsed` is a clock that never goes back, in ms. */
 export function openTurns(elapsed: () => number): Turns {
+  const lateness = openLateness(elapsed)
   let waiting: Waiting[] = []
   let begun = 0
 
@@ -28,7 +33,10 @@ export function openTurns(elapsed: () => number): Turns {
     waiting = waiting.slice(mostAtOnce)
     begun = now.length
     if (begun > 0) setImmediate(nextTurn)
-    for (const { begin } of now) begin()
+    for (const { sinceMs, begin } of now) {
+      lateness.note(elapsed() - sinceMs)
+      begin()
+    }
   }
   return {
     next() {
@@ -39,11 +47,34 @@ export function openTurns(elapsed: () => number): Turns {
       }
       if (begun === 0) setImmediate(nextTurn)
       begun += 1
+      lateness.note(0)
       return undefined
     },
+    lateMs: lateness.lateMs,
+  }
+}
+
+/** The least wait of the window before, and of the present one so far. */
+function openLateness(elapsed: () => number) {
+  let sinceMs = elapsed()
+  let least = Number.POSITIVE_INFINITY
+  let lateMs = 0
+
+  function roll(): void {
+    const nowMs = elapsed()
+    if (nowMs - sinceMs < windowMs) return
+    lateMs = Number.isFinite(least) ? least : 0
+    least = Number.POSITIVE_INFINITY
+    sinceMs = nowMs
+  }
+  return {
+    note(waitMs: number) {
+      roll()
+      if (waitMs < least) least = waitMs
+    },
     lateMs() {
-      const [first] = waiting
-      return first ? elapsed() - first.sinceMs : 0
+      roll()
+      return lateMs
     },
   }
 }

@@ -58,17 +58,43 @@ describe('calls that come all at once', () => {
     come('late')
     expect(of(5)).toEqual(['late'])
   })
+})
 
-  test('say how late they are', async () => {
-    let now = 1_000
+describe('lateness', () => {
+  /** So many calls come in each of some turns, each of which takes so long; how late they were at the end of each second. */
+  async function lateness(
+    seconds: number,
+    { calls, turnMs }: { calls: (turnNumber: number) => number; turnMs: number },
+  ) {
+    let now = 0
     const { turns, come, pass } = openCalls(() => now)
-    expect(turns.lateMs()).toBe(0)
-    come(...named(16))
-    expect(turns.lateMs()).toBe(0)
-    come('seventeenth')
-    now += 250
-    expect(turns.lateMs()).toBe(250)
-    await pass()
-    expect(turns.lateMs()).toBe(0)
+    const late: number[] = []
+    for (let at = 0; at * turnMs < seconds * 1_000; at++) {
+      come(...named(calls(at)))
+      await pass()
+      now += turnMs
+      if (now % 1_000 === 0) late.push(turns.lateMs())
+    }
+    return late
+  }
+
+  test('is nothing where each call begins at once', async () => {
+    expect(await lateness(3, { calls: () => 16, turnMs: 10 })).toEqual([0, 0, 0])
+  })
+
+  test('is nothing in a burst that is over within a second', async () => {
+    expect(await lateness(3, { calls: (at) => (at === 0 ? 1_000 : 1), turnMs: 10 })).toEqual([0, 0, 0])
+  })
+
+  test('grows where more calls come than can begin', async () => {
+    const [first = 0, second = 0, third = 0, fourth = 0] = await lateness(4, { calls: () => 32, turnMs: 10 })
+    expect(first).toBe(0)
+    expect([second > 400, third > second, fourth > third]).toEqual([true, true, true])
+  })
+
+  test('is over a second after the last call has waited', async () => {
+    const late = await lateness(8, { calls: (at) => (at < 200 ? 32 : 0), turnMs: 10 })
+    expect(Math.max(...late)).toBeGreaterThan(1_000)
+    expect(late.at(-1)).toBe(0)
   })
 })
