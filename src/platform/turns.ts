@@ -3,8 +3,8 @@ export interface Turns {
   /** What the next call has to wait for; undefined: it may begin now. They begin in the order in which they came. */
   next(): Promise<void> | undefined
   /**
-   * The least that a call had to wait in the second before, in ms. More than 0 says that the process does not keep up: of a
-   * burst that it can take, the first calls wait for nothing.
+   * The least that a call had to wait in the second before and since, in ms. More than 0 says that the process does not keep
+   * up: of a burst that it can take, the first calls wait for nothing.
    */
   lateMs(): number
 }
@@ -54,7 +54,7 @@ export function openTurns(elapsed: () => number): Turns {
   }
 }
 
-/** The least wait of the window before, and of the present one so far. */
+/** The least wait of the window before and of the present one so far, once there was a whole window. */
 function openLateness(elapsed: () => number) {
   let sinceMs = elapsed()
   let least = Number.POSITIVE_INFINITY
@@ -74,7 +74,7 @@ function openLateness(elapsed: () => number) {
     },
     lateMs() {
       roll()
-      return lateMs
+      return Math.min(lateMs, least)
     },
   }
 }

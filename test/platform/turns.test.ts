@@ -92,6 +92,20 @@ describe('lateness', () => {
     expect([second > 400, third > second, fourth > third]).toEqual([true, true, true])
   })
 
+  test('is over as soon as a call begins at once', async () => {
+    let now = 0
+    const { turns, come, pass } = openCalls(() => now)
+    for (let at = 0; at < 250; at++) {
+      come(...named(32))
+      await pass()
+      now += 10
+    }
+    expect(turns.lateMs()).toBeGreaterThan(200)
+    for (let at = 0; at < 251; at++) await pass()
+    come('late')
+    expect(turns.lateMs()).toBe(0)
+  })
+
   test('is over a second after the last call has waited', async () => {
     const late = await lateness(8, { calls: (at) => (at < 200 ? 32 : 0), turnMs: 10 })
     expect(Math.max(...late)).toBeGreaterThan(1_000)
