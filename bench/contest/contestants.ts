@@ -13,6 +13,8 @@ export interface Setting {
   readonly cores: string
   /** What Node is told beside, where the contestant is one of ours. */
   readonly nodeArgs?: readonly string[]
+  /** The checkout that is started, where it is one of ours; this one without it. */
+  readonly folder?: string
   /** What the vendor is asked for, where it is something else than the contest's loads. */
   readonly models?: readonly string[]
   /** How long a package may take to come from its registry. */

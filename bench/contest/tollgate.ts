@@ -87,7 +87,7 @@ async function startServers(store: Store): Promise<Servers> {
 
 /** Starts a gateway as an operator would, with one account and its key. Throws where this machine cannot. */
 export async function startTollgate(store: Store, setting: Setting): Promise<Contestant> {
-  const { vendorUrl, cores, nodeArgs = [], models = loadModels } = setting
+  const { vendorUrl, cores, nodeArgs = [], models = loadModels, folder = root } = setting
   const reason = missing(store)
   if (reason !== undefined) throw new Error(reason)
   const servers = await startServers(store)
@@ -97,7 +97,7 @@ export async function startTollgate(store: Store, setting: Setting): Promise<Con
   const program = startProgram({
     command: nodeProgram,
     args: [...nodeArgs, 'src/entry/node.ts'],
-    cwd: root,
+    cwd: folder,
     cores,
     env: {
       HOST: '127.0.0.1',

@@ -47,7 +47,7 @@ export interface Parts {
   /** By how much the process is late with what it does; absent: nobody can tell, and no call is refused for it. */
   readonly lagMs?: () => number
   /** What the next call has to wait for before it begins; absent: nothing. */
-  readonly turn?: () => Promise<void> | undefined
+  readonly turn?: () => Promise<void>
   /** Hears of work that outlives its answer, where the platform must be asked to let it live. */
   readonly keep?: (work: Promise<unknown>) => void
 }

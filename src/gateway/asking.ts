@@ -39,8 +39,7 @@ export async function readCall(
 ): Promise<Asked> {
   const { client, id, path, query } = asking
   const { clock, settings } = gateway.platform
-  const turn = gateway.turn?.()
-  if (turn) await turn
+  await gateway.turn?.()
   if (gateway.isStopping)
     throw new GatewayError('shutting_down', 'This gateway is stopping. Send the call again.', { retryAfterMs: 1_000 })
   const caller = await callerOf(gateway, asking)

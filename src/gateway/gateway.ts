@@ -25,7 +25,7 @@ export interface Gateway {
   /** This replica's shares of limits over accounts; absent: there are none. */
   readonly shares?: Shares
   /** What the next call has to wait for before it begins, so that many at once do not hold up what runs; absent: nothing. */
-  readonly turn?: () => Promise<void> | undefined
+  readonly turn?: () => Promise<void>
   /** How late the process is with what it does, in ms, and from where on it refuses calls; absent: it refuses none. */
   readonly shedding?: { readonly lagMs: () => number; readonly rules: SheddingRules }
   /** Calls that wait for a vendor and streams under way, so that a stopping process can end them in order. */

@@ -1,18 +1,21 @@
-/** Lets calls that come all at once begin a few at a time. */
+/** Lets calls begin side by side, and a few at a time where many come at once. */
 export interface Turns {
-  /** What the next call has to wait for; undefined: it may begin now. They begin in the order in which they came. */
-  next(): Promise<void> | undefined
   /**
-   * The least that a call had to wait in the second before and since, in ms. More than 0 says that the process does not keep
-   * up: of a burst that it can take, the first calls wait for nothing.
+   * Resolves when a call may begin: once the event loop has read all that has come by now. They begin in the order in which
+   * they came.
+   */
+  next(): Promise<void>
+  /**
+   * The least that a call had to wait in the second before and since, in ms. Beyond the length of a turn it says that the
+   * process does not keep up: of a burst that it can take, the first calls hardly wait.
    */
   lateMs(): number
 }
 
 /**
  * Calls that begin in one turn of the event loop: some 5 ms of work, after which the streams that run are relayed on.
- * Small batches are also cheaper: a call among 64 at once takes 0.8 of the CPU that it took when all began together
- * (bench/profile.md).
+ * They begin together and go on together, each a step at a time, so that the code of a step is still in the processor's
+ * caches for the next call (bench/profile.md).
  */
 const mostAtOnce = 16
 const windowMs = 1_000
@@ -26,13 +29,11 @@ interface Waiting {
 export function openTurns(elapsed: () => number): Turns {
   const lateness = openLateness(elapsed)
   let waiting: Waiting[] = []
-  let begun = 0
 
   function nextTurn(): void {
     const now = waiting.slice(0, mostAtOnce)
     waiting = waiting.slice(mostAtOnce)
-    begun = now.length
-    if (begun > 0) setImmediate(nextTurn)
+    if (waiting.length > 0) setImmediate(nextTurn)
     for (const { sinceMs, begin } of now) {
       lateness.note(elapsed() - sinceMs)
       begin()
@@ -40,15 +41,10 @@ export function openTurns(elapsed: () => number): Turns {
   }
   return {
     next() {
-      if (begun === mostAtOnce) {
-        const { promise, resolve: begin } = Promise.withResolvers<void>()
-        waiting.push({ sinceMs: elapsed(), begin })
-        return promise
-      }
-      if (begun === 0) setImmediate(nextTurn)
-      begun += 1
-      lateness.note(0)
-      return undefined
+      const { promise, resolve: begin } = Promise.withResolvers<void>()
+      waiting.push({ sinceMs: elapsed(), begin })
+      if (waiting.length === 1) setImmediate(nextTurn)
+      return promise
     },
     lateMs: lateness.lateMs,
   }

@@ -1,10 +1,13 @@
 import { type Dispatcher, Pool } from 'undici'
 import type { Receiver, Send, Sending } from '../ports.ts'
+import { afterReads } from './after-reads.ts'
 
 /** Connections kept to one vendor at most; more calls wait for one. */
 const connections = 2_048
 /** An idle connection is kept this long: at low traffic a handshake for every call would be dearer. */
 const keepAliveMs = 60_000
+/** Bytes of one answer that may come in one turn of the loop: more would be kept for a caller who does not take them. */
+const mostUntold = 64 * 1024
 /** Addresses are few, but for those that name a model. */
 const mostAddresses = 1_000
 
@@ -68,7 +71,12 @@ class Handler implements Dispatcher.DispatchHandler, Sending {
   readonly #receiver: Receiver
   #controller: Dispatcher.DispatchController | undefined
   #isPaused = false
-  #isOver = false
+  /** Bytes that have come and wait to be told. */
+  #untold = 0
+  /** The transport is done; its last words may still wait to be told. */
+  #hasEnded = false
+  /** Nobody wants to hear more. */
+  #isGivenUp = false
 
   constructor(receiver: Receiver) {
     this.#receiver = receiver
@@ -77,7 +85,7 @@ class Handler implements Dispatcher.DispatchHandler, Sending {
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
     // Aborted while it waited for a connection: the vendor must not be called at all.
-    if (this.#isOver) controller.abort(new Error('aborted'))
+    if (this.#isGivenUp) controller.abort(new Error('aborted'))
   }
 
   onResponseStart(
@@ -85,7 +93,7 @@ class Handler implements Dispatcher.DispatchHandler, Sending {
     status: number,
     headers: Record<string, string | string[] | undefined>,
   ): void {
-    if (this.#isOver || status < 200) return
+    if (this.#isGivenUp || status < 200) return
     // Views of the vendor's first bytes, which would stay in memory for as long as the answer lasts.
     controller.rawHeaders = null
     const plain: Record<string, string> = {}
@@ -94,25 +102,29 @@ class Handler implements Dispatcher.DispatchHandler, Sending {
       const value = headers[name]
       if (value !== undefined) plain[name] = Array.isArray(value) ? value.join(', ') : value
     }
-    this.#receiver.head({ status, headers: plain })
+    this.#tell((receiver) => receiver.head({ status, headers: plain }))
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#isOver) return
-    this.#receiver.data(chunk)
-    if (this.#isPaused) controller.pause()
+    this.#untold += chunk.length
+    if (this.#isPaused || this.#untold > mostUntold) controller.pause()
+    this.#tell((receiver) => {
+      this.#untold -= chunk.length
+      receiver.data(chunk)
+      if (this.#untold === 0 && !this.#isPaused && !this.#isGivenUp) controller.resume()
+    })
   }
 
   onResponseEnd(): void {
-    if (this.#isOver) return
-    this.#isOver = true
-    this.#receiver.end()
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    this.#tell((receiver) => receiver.end())
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    if (this.#isOver) return
-    this.#isOver = true
-    this.#receiver.fail(error)
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    this.#tell((receiver) => receiver.fail(error))
   }
 
   pause(): void {
@@ -126,8 +138,15 @@ class Handler implements Dispatcher.DispatchHandler, Sending {
   }
 
   abort(): void {
-    if (this.#isOver) return
-    this.#isOver = true
-    this.#controller?.abort(new Error('aborted'))
+    if (this.#isGivenUp) return
+    this.#isGivenUp = true
+    if (!this.#hasEnded) this.#controller?.abort(new Error('aborted'))
+  }
+
+  #tell(word: (receiver: Receiver) => void): void {
+    if (this.#isGivenUp) return
+    afterReads(() => {
+      if (!this.#isGivenUp) word(this.#receiver)
+    })
   }
 }

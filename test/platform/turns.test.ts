@@ -12,11 +12,7 @@ function openCalls(elapsed = () => 0) {
     turns,
     begun,
     come(...calls: readonly string[]) {
-      for (const call of calls) {
-        const wait = turns.next()
-        if (wait) void wait.then(() => begun.push({ call, turn: now }))
-        else begun.push({ call, turn: now })
-      }
+      for (const call of calls) void turns.next().then(() => begun.push({ call, turn: now }))
     },
     async pass() {
       now += 1
@@ -29,17 +25,35 @@ function openCalls(elapsed = () => 0) {
 const named = (count: number, from = 0) => Array.from({ length: count }, (_, at) => `call ${from + at}`)
 
 describe('calls that come all at once', () => {
-  test('begin at once where they are few', () => {
-    const { come, of } = openCalls()
+  test('begin together, once the loop has read all that came', async () => {
+    const { come, of, pass } = openCalls()
     come(...named(16))
-    expect(of(0)).toEqual(named(16))
+    const atOnce = of(0)
+    await pass()
+    expect([atOnce, of(1)]).toEqual([[], named(16)])
+  })
+
+  test('go on side by side, each a step at a time', async () => {
+    const { turns, pass } = openCalls()
+    const steps: string[] = []
+    const walk = async (call: string) => {
+      await turns.next()
+      for (const step of [1, 2]) {
+        steps.push(`${call} ${step}`)
+        await Promise.resolve()
+      }
+    }
+    const walks = ['a', 'b'].map(walk)
+    await pass()
+    await Promise.all(walks)
+    expect(steps).toEqual(['a 1', 'b 1', 'a 2', 'b 2'])
   })
 
   test('begin sixteen in each turn of the loop where they are many, in the order in which they came', async () => {
     const { come, of, pass } = openCalls()
     come(...named(40))
     for (let at = 0; at < 4; at++) await pass()
-    expect([0, 1, 2, 3].map((at) => of(at))).toEqual([named(16), named(16, 16), named(8, 32), []])
+    expect([1, 2, 3, 4].map((at) => of(at))).toEqual([named(16), named(16, 16), named(8, 32), []])
   })
 
   test('do not overtake those that wait', async () => {
@@ -51,12 +65,13 @@ describe('calls that come all at once', () => {
     expect(begun.map(({ call }) => call)).toEqual(named(40))
   })
 
-  test('begin at once again when the burst is over', async () => {
+  test('wait for one turn only when the burst is over', async () => {
     const { come, of, pass } = openCalls()
     come(...named(40))
     for (let at = 0; at < 5; at++) await pass()
     come('late')
-    expect(of(5)).toEqual(['late'])
+    await pass()
+    expect(of(6)).toEqual(['late'])
   })
 })
 
@@ -78,7 +93,7 @@ describe('lateness', () => {
     return late
   }
 
-  test('is nothing where each call begins at once', async () => {
+  test('is nothing where each call begins in the next turn', async () => {
     expect(await lateness(3, { calls: () => 16, turnMs: 10 })).toEqual([0, 0, 0])
   })
 
@@ -92,7 +107,7 @@ describe('lateness', () => {
     expect([second > 400, third > second, fourth > third]).toEqual([true, true, true])
   })
 
-  test('is over as soon as a call begins at once', async () => {
+  test('is over as soon as a call begins in the turn after its coming', async () => {
     let now = 0
     const { turns, come, pass } = openCalls(() => now)
     for (let at = 0; at < 250; at++) {
@@ -103,6 +118,7 @@ describe('lateness', () => {
     expect(turns.lateMs()).toBeGreaterThan(200)
     for (let at = 0; at < 251; at++) await pass()
     come('late')
+    await pass()
     expect(turns.lateMs()).toBe(0)
   })
 

@@ -66,3 +66,64 @@ test('a vendor may be silent for hours, before its status and after it', async (
   ])
   for (const sending of sendings) sending.abort()
 })
+
+test('who gives up hears nothing of what had come with it, and the connection is left to others', async () => {
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const heard: string[] = []
+  const ask = (onHead: () => void) =>
+    ours.send(
+      { method: 'POST', url: `${url}/whole`, headers: {}, body: new Uint8Array(1), connectMs: 5_000 },
+      {
+        head: () => onHead(),
+        data: () => heard.push('data'),
+        end: () => heard.push('end'),
+        fail: () => heard.push('fail'),
+      },
+    )
+  const before = answers.length
+  let isTold = false
+  const sending = ask(() => {
+    sending.abort()
+    isTold = true
+  })
+  while (answers.length === before) await turn()
+  answers.at(-1)?.end('a whole answer')
+  while (!isTold) await turn()
+  await turn()
+  const atAbort = [...heard]
+  ask(() => {})
+  while (answers.length === before + 1) await turn()
+  answers.at(-1)?.end('another')
+  while (!heard.includes('end')) await turn()
+  expect([atAbort, heard]).toEqual([[], ['data', 'end']])
+})
+
+test('of a vendor who sends faster than the caller takes no more comes than one turn of the loop may bring', async () => {
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const wholeBytes = 8 * 1024 * 1024
+  let [taken, hasEnded] = [0, false]
+  const before = answers.length
+  const sending = ours.send(
+    { method: 'POST', url: `${url}/long`, headers: {}, body: new Uint8Array(1), connectMs: 5_000 },
+    {
+      head: () => {},
+      data: (chunk) => {
+        taken += chunk.length
+        sending.pause()
+      },
+      end: () => (hasEnded = true),
+      fail: () => {},
+    },
+  )
+  while (answers.length === before) await turn()
+  answers.at(-1)?.end(Buffer.alloc(wholeBytes))
+  while (taken === 0) await turn()
+  for (let at = 0; at < 100; at++) await turn()
+  const whilePaused = taken
+  while (!hasEnded) {
+    sending.resume()
+    await turn()
+  }
+  expect(whilePaused).toBeLessThanOrEqual(192 * 1024)
+  expect(taken).toBe(wholeBytes)
+})
